@@ -1,0 +1,62 @@
+/**
+ * Every error the program can raise on purpose, in one table: stable code, text with {placeholders}, exit code if
+ * it ends the process (sysexits), and what to do about it. docs/errors.md is generated from it. Any thread.
+ */
+interface ErrorEntry {
+  readonly text: string;
+  /** Process exit code when fatal: 64 usage, 65 data, 69 unavailable, 70 internal, 73 cannot create, 75 temporary, 77 permission, 78 conf. */
+  readonly exit: number;
+  readonly hint: string;
+}
+
+const entry = (text: string, exit: number, hint: string): ErrorEntry => ({ text, exit, hint });
+
+export const ERRORS = {
+  ACT_ASK_TIMEOUT: entry(
+    '{to} did not answer within {timeoutMs} ms',
+    75,
+    'see `ctl ps` for what it is busy with',
+  ),
+  ACT_NO_SUCH_ACTOR: entry('no actor {to}', 70, 'see `ctl ps` for the names'),
+  ACT_MAILBOX_FULL: entry(
+    'the mailbox of {to} is full',
+    75,
+    'see `ctl queues`; raise mailbox_bytes or add shards',
+  ),
+  ACT_MESSAGE_TOO_LARGE: entry(
+    'a message of {bytes} bytes exceeds the limit of {limit}',
+    65,
+    'send it in parts',
+  ),
+  ACT_REMOTE: entry('{to} failed: {reason}', 70, 'see the log of that actor'),
+  ACT_STOPPED: entry('{to} was stopped', 75, 'start it again with `ctl restart`'),
+  ACT_START: entry('{ref} did not start: {reason}', 70, 'see the log of that actor'),
+} as const satisfies Record<string, ErrorEntry>;
+
+export type ErrorCode = keyof typeof ERRORS;
+
+export class SwitchyardError extends Error {
+  readonly exitCode: number;
+  readonly hint: string;
+
+  /** @param params values for the placeholders of the text; never a secret. */
+  constructor(
+    readonly code: ErrorCode,
+    params: Readonly<Record<string, string | number>> = {},
+    options?: { cause?: unknown },
+  ) {
+    const spec = ERRORS[code];
+    super(
+      spec.text.replace(/\{(\w+)\}/g, (_, name: string) => String(params[name] ?? `{${name}}`)),
+      options,
+    );
+    this.name = 'SwitchyardError';
+    this.exitCode = spec.exit;
+    this.hint = spec.hint;
+  }
+}
+
+/** Text of anything thrown. */
+export function reasonOf(thrown: unknown): string {
+  return thrown instanceof Error ? thrown.message : String(thrown);
+}
