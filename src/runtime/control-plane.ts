@@ -3,7 +3,8 @@
  * implements it on the main thread; every snapshot is plain JSON data without secrets and without message bodies.
  * Times: `...At` are epoch milliseconds, `...Ms` are durations. Nothing here blocks the event loop.
  */
-import type { LogLevel } from './log-contract.js';
+import type { Logger, LogLevel } from './log-contract.js';
+import type { MetricRegistry } from './metrics.js';
 import type { Ref } from './ref.js';
 
 export type ActorState = 'starting' | 'running' | 'backing-off' | 'terminating' | 'stopped' | 'failed';
@@ -195,6 +196,14 @@ export interface ControlPlane {
   /** The loop turns and no essential child has failed for good. */
   live(): Outcome;
   ready(): Readiness;
+}
+
+/** How `run` and `stage` ask for a tree: `startTree(config, options): Promise<RunningTree>` of src/tree.ts. */
+export interface TreeOptions {
+  readonly log: Logger;
+  readonly metrics: MetricRegistry;
+  /** `stage NAME --once`: start what this stage needs and nothing else; no listeners, no schedule. */
+  readonly only?: { readonly stage: string; readonly dryRun: boolean };
 }
 
 /** What `startTree` of src/tree.ts gives back. */
