@@ -1,0 +1,14 @@
+import type { ActorFactory } from '../../../src/runtime/actor.js';
+import { codeOf, FAULT_CODE, typeOf } from './messages.js';
+
+const never = (): Promise<never> => new Promise<never>(() => undefined);
+
+/** `{ type: 'hang' }` or a frame with code 99: awaits what never settles; the thread stays free. Else echoes. */
+export const hangAwaitActor: ActorFactory = (ctx) => ({
+  receive: (body) => (typeOf(body) === 'hang' ? never() : body),
+  frame: (connection, frame) => {
+    if (codeOf(frame) === FAULT_CODE) return never();
+    ctx.send(connection, frame);
+  },
+  stop: () => (ctx.params['hang_in_stop'] === true ? never() : undefined),
+});
