@@ -1,0 +1,185 @@
+/**
+ * The contract of every database: what stages and servers see, whatever stands behind the URL. Promise based,
+ * usable from any thread; the driver never blocks it. SQL text uses `?` for every value and nothing else, the
+ * driver rewrites that to its own form. Values are bound, never written into the text.
+ */
+
+/**
+ * Values travel unchanged: NULL is null and never '', an integer beyond 2^53 is a bigint, a decimal is the text the
+ * database prints, a date is ISO text with its fraction and zone, raw bytes are a Uint8Array.
+ */
+export type SqlValue = null | number | bigint | string | Uint8Array;
+
+/** One row in the order of `columns`. Arrays, because two columns may share a name and extraction moves millions. */
+export type SqlRow = readonly SqlValue[];
+
+export interface RowSet {
+  readonly columns: readonly string[];
+  readonly rows: readonly SqlRow[];
+}
+
+export interface CallOptions {
+  /** Deadline in ms, waiting included; the store's `timeoutMs` if absent. */
+  readonly timeoutMs?: number;
+  /** Gives the call up as the deadline does, with the code CANCELLED. */
+  readonly signal?: AbortSignal;
+}
+
+export interface QueryOptions extends CallOptions {
+  /** More rows than this is the error TOO_MANY_ROWS: use `stream`. Default 100,000. */
+  readonly maxRows?: number;
+}
+
+export interface StreamOptions extends CallOptions {
+  /** Rows per batch, default 1,000. The deadline counts for each batch. */
+  readonly batchRows?: number;
+}
+
+export interface BatchOptions extends CallOptions {
+  /** What a row that breaks a primary or unique key is: listed in `duplicates`, or in `errors` (the default). */
+  readonly onDuplicate?: 'error' | 'skip';
+}
+
+export interface RowError {
+  /** Index in the rows given to `batch`. */
+  readonly row: number;
+  readonly code: StoreErrorCode;
+  readonly message: string;
+}
+
+/** The fate of each row of a batch: a row in neither list was executed. */
+export interface BatchResult {
+  readonly done: number;
+  readonly duplicates: readonly number[];
+  readonly errors: readonly RowError[];
+}
+
+/** What can be done inside a transaction and outside. */
+export interface SqlRunner {
+  /** @throws StoreError */
+  query(sql: string, binds?: SqlRow, options?: QueryOptions): Promise<RowSet>;
+  /** @returns rows inserted, changed or deleted. @throws StoreError */
+  execute(sql: string, binds?: SqlRow, options?: CallOptions): Promise<number>;
+  /**
+   * Runs one statement for each row. A bad row is reported and does not stop the others; outside `transaction` the
+   * good rows are committed together. @throws StoreError when the batch as a whole failed: then no row is applied.
+   */
+  batch(sql: string, rows: readonly SqlRow[], options?: BatchOptions): Promise<BatchResult>;
+}
+
+export interface Store extends SqlRunner {
+  readonly dialect: Dialect;
+  /**
+   * Batches of rows, the next one read only when it is asked for; leaving the loop closes the cursor. Sees a
+   * snapshot; does not hold up other calls. A reader silent for a minute loses its cursor (TIMEOUT).
+   */
+  stream(sql: string, binds?: SqlRow, options?: StreamOptions): AsyncIterable<RowSet>;
+  /**
+   * Runs `work` in one transaction: committed when its promise fulfils, rolled back when it rejects or the deadline
+   * passes. Use only `tx` inside: a call of the store itself may have to wait for this very transaction.
+   */
+  transaction<T>(work: (tx: SqlRunner) => Promise<T>, options?: CallOptions): Promise<T>;
+  /** @param table name or schema.name. @throws StoreError NO_TABLE */
+  columns(table: string): Promise<TableInfo>;
+  /** Waits for the calls under way, then closes. Later calls are refused with CLOSED. Idempotent. */
+  close(): Promise<void>;
+}
+
+export type ColumnKind = 'text' | 'integer' | 'decimal' | 'float' | 'date' | 'bytes' | 'other';
+
+export interface ColumnInfo {
+  readonly name: string;
+  /** As the database says it, lower case, without length: `varchar`, `int`, `datetime`. */
+  readonly type: string;
+  readonly kind: ColumnKind;
+  /** Characters of text, or digits of a number, if declared. */
+  readonly length: number | undefined;
+  /** Digits behind the point, if declared. */
+  readonly scale: number | undefined;
+  readonly nullable: boolean;
+}
+
+/** Everything in the order of the declaration. */
+export interface TableInfo {
+  readonly columns: readonly ColumnInfo[];
+  readonly primaryKey: readonly string[];
+  /** Unique keys beside the primary one. */
+  readonly uniqueKeys: readonly (readonly string[])[];
+}
+
+/** Text that differs between databases. Pure. */
+export interface Dialect {
+  readonly name: string;
+  /** Most `?` in one statement. */
+  readonly maxBinds: number;
+  /** Expression: the present time in UTC, to the second. */
+  readonly now: string;
+  /** Quotes one name, or the parts of `schema.name`. @throws StoreError SYNTAX for a name no database could have. */
+  quoteIdentifier(name: string): string;
+  /** Insert with one `?` for each column. */
+  insert(table: string, columns: readonly string[]): string;
+  /** The same; an existing row (by `keys`) gets the other columns. */
+  upsert(table: string, columns: readonly string[], keys: readonly string[]): string;
+  /** Adds a row limit to a select. */
+  limit(select: string, rows: number): string;
+}
+
+/**
+ * BUSY: lock or deadlock. LOST: the connection or thread died, a write may or may not be applied. TIMEOUT, CANCELLED:
+ * given up, not applied. QUEUE_FULL: too many calls wait. FULL: no disk space. DUPLICATE, CONSTRAINT: the row.
+ * BIND: a value of the wrong type or number. SYNTAX: the statement. DATABASE: anything else it said.
+ */
+export type StoreErrorCode =
+  | 'BUSY' | 'LOST' | 'TIMEOUT' | 'CANCELLED' | 'QUEUE_FULL' | 'CLOSED' | 'OPEN' | 'FULL' | 'DUPLICATE'
+  | 'CONSTRAINT' | 'BIND' | 'SYNTAX' | 'NO_TABLE' | 'TOO_MANY_ROWS' | 'URL' | 'DATABASE'; // prettier-ignore
+
+const RETRYABLE: ReadonlySet<StoreErrorCode> = new Set(['BUSY', 'LOST', 'TIMEOUT', 'QUEUE_FULL', 'FULL']);
+
+export class StoreError extends Error {
+  /** True when the same call may succeed later. */
+  readonly retryable: boolean;
+
+  constructor(
+    readonly code: StoreErrorCode,
+    message: string,
+    options?: { cause?: unknown },
+  ) {
+    super(message, options);
+    this.name = 'StoreError';
+    this.retryable = RETRYABLE.has(code);
+  }
+}
+
+export interface StoreOptions {
+  /** Deadline of a call in ms. Default 30,000. */
+  readonly timeoutMs?: number;
+  /** Calls that may wait; more are refused with QUEUE_FULL. Default 1,000. */
+  readonly maxPending?: number;
+}
+
+/** Scheme -> driver module, loaded when first used. A new database is one file and one line here. */
+const DRIVERS: Readonly<Record<string, () => Promise<OpenDriver>>> = {
+  sqlite: async () => (await import('./sqlite.js')).openSqlite,
+};
+
+export type OpenDriver = (url: string, options: StoreOptions) => Promise<Store>;
+
+/**
+ * @param url `sqlite:var/data.db`: the scheme chooses the driver, which documents the rest.
+ * @throws StoreError URL for an unknown scheme, OPEN when the database cannot be reached.
+ */
+export async function openStore(url: string, options: StoreOptions = {}): Promise<Store> {
+  const scheme = /^([a-z0-9+]+):/i.exec(url)?.[1]?.toLowerCase() ?? '';
+  const load = DRIVERS[scheme];
+  if (load === undefined) {
+    const known = Object.keys(DRIVERS).map((name) => `${name}:`);
+    // The URL itself may hold a password: only its scheme is told.
+    throw new StoreError('URL', `no database driver for "${scheme}:"; known: ${known.join(', ')}`);
+  }
+  return (await load())(url, options);
+}
+
+/** The rows as objects; of two columns with one name the last wins. For small results. */
+export function asObjects(set: RowSet): Record<string, SqlValue>[] {
+  return set.rows.map((row) => Object.fromEntries(set.columns.map((name, i) => [name, row[i] ?? null])));
+}
