@@ -63,7 +63,7 @@ export function frameReply(reply: AdminReply, json: boolean): string {
 }
 
 export class AdminSession {
-  private pending = Buffer.alloc(0);
+  private pending: Buffer = Buffer.alloc(0);
   private authorised = false;
   private tries = 0;
   private json = false;
