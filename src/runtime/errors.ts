@@ -31,6 +31,54 @@ export const ERRORS = {
   ACT_REMOTE: entry('{to} failed: {reason}', 70, 'see the log of that actor'),
   ACT_STOPPED: entry('{to} was stopped', 75, 'start it again with `ctl restart`'),
   ACT_START: entry('{ref} did not start: {reason}', 70, 'see the log of that actor'),
+  CONF_UNREADABLE: entry('cannot read it: {reason}', 78, 'check the path and the permissions'),
+  CONF_TOO_LARGE: entry(
+    '{what} exceeds the limit of {limit}',
+    78,
+    'split the file, or check that it is a conf file',
+  ),
+  CONF_ENCODING: entry('not valid UTF-8', 78, 'save the file as UTF-8'),
+  CONF_SYNTAX: entry(
+    '{reason}',
+    78,
+    'write `key = value`, `[section]` or `[section name]`; # starts a comment',
+  ),
+  CONF_NO_SECTION: entry(
+    'key {key} stands before any [section]',
+    78,
+    'put it under the section it belongs to',
+  ),
+  CONF_UNKNOWN_SECTION: entry(
+    'unknown section [{section}]{nearest}',
+    78,
+    'see docs/configuration.md for the sections',
+  ),
+  CONF_SECTION_NAME: entry('section [{section}] {reason}', 78, 'see docs/configuration.md for the section'),
+  CONF_UNKNOWN_KEY: entry(
+    'unknown key {key} in [{section}]{nearest}',
+    78,
+    'see docs/configuration.md for its keys',
+  ),
+  CONF_DUPLICATE_KEY: entry('key {key} of [{section}] is already set at {first}', 78, 'keep one of the two'),
+  CONF_MISSING_KEY: entry('[{section}] needs the key {key}', 78, '{help}'),
+  CONF_VALUE: entry('{key} {reason}', 78, '{help}'),
+  CONF_REFERENCE: entry('{key}: {reason}', 78, 'set it, or give a default as ${NAME:-default}'),
+  CONF_OVERRIDE: entry(
+    'environment variable {variable}: {reason}',
+    78,
+    'see docs/configuration.md for the names',
+  ),
+  CONF_LISTEN_PORT: entry(
+    'ListenPortCount is {count} but {key} is missing',
+    78,
+    'add the key or lower ListenPortCount',
+  ),
+  CONF_INVALID: entry('the configuration has {count} error(s)', 78, 'each is printed with its file and line'),
+  LOG_OPEN: entry(
+    'cannot open the log file {file}: {reason}',
+    73,
+    'check [log] file and the permissions of its folder',
+  ),
 } as const satisfies Record<string, ErrorEntry>;
 
 export type ErrorCode = keyof typeof ERRORS;
