@@ -3,6 +3,7 @@
  * Pure; any thread. Written by hand because a general XML parser is several times slower and refuses what the
  * reference systems write (no root, unescaped text, a header before the first record).
  */
+// eslint-disable-next-line no-control-regex
 const NEEDS_WORK = /[<>&"'\r\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff\ud800-\udfff]/;
 const ILLEGAL =
   /[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]|[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/g; // eslint-disable-line no-control-regex

@@ -67,7 +67,7 @@ describe('the row XML reader', () => {
   });
 
   it('reads back every value that was written', () => {
-    const text = fc.string({ unit: 'binary' }).map((s) => s.toWellFormed());
+    const text = fc.string({ unit: 'binary' });
     fc.assert(
       fc.property(fc.array(fc.tuple(text, text, text), { maxLength: 5 }), fc.nat(500), (rows, cut) => {
         const write = rowXmlWriter(columns);
