@@ -23,10 +23,11 @@ export interface Actor {
   /** A `tell` or an `ask`. The returned value is the reply of an `ask`, ignored for a `tell`. */
   receive?(body: unknown, from: Ref | undefined): unknown;
   /**
-   * One valid frame of a connection, header included. The view is only valid until the method returns (or
-   * its promise settles); copy what must outlive it.
+   * One valid frame of a connection: `bytes[start, end)`, header included. The bytes are shared memory that is valid
+   * only until the method returns (or its promise settles); copy what must outlive it. No per-frame view is made,
+   * because at millions of frames a second the view would cost more than the handling.
    */
-  frame?(connection: ConnectionRef, frame: Buffer): void | Promise<void>;
+  frame?(connection: ConnectionRef, bytes: Buffer, start: number, end: number): void | Promise<void>;
   /**
    * A connection that sends its frames here was opened; also called again for every live connection after
    * a restart, with what `ctx.attach` kept for it.

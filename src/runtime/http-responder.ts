@@ -1,0 +1,98 @@
+/**
+ * The worker side of one HTTP exchange: request bytes in, response records out. Streaming is limited by credit: at
+ * most WINDOW_BYTES are under way to the main thread and the client. Worker thread only.
+ */
+import type { ActorHttpRequest, ActorHttpResponse } from './actor.js';
+import type { ActorLink } from './actor-context.js';
+import { decodePayload, encodePayload } from './payload.js';
+import { Kind } from './record.js';
+
+/** Bytes that may be unacknowledged before `write` waits. */
+const WINDOW_BYTES = 256 * 1024;
+const EMPTY = new Uint8Array(0);
+
+/** Head of a request record: int32 length of the encoded head, the head, the body. */
+export type RequestHead = Omit<ActorHttpRequest, 'body'>;
+
+export function encodeRequest(head: RequestHead, body: Uint8Array): Buffer {
+  const encoded = encodePayload(head);
+  const bytes = Buffer.allocUnsafe(4 + encoded.length + body.length);
+  bytes.writeInt32LE(encoded.length, 0);
+  bytes.set(encoded, 4);
+  bytes.set(body, 4 + encoded.length);
+  return bytes;
+}
+
+export class HttpResponder implements ActorHttpResponse {
+  aborted = false;
+  private state: 'new' | 'headed' | 'ended' = 'new';
+  private unacknowledged = 0;
+  private room: (() => void) | undefined;
+
+  constructor(
+    private readonly exchange: number,
+    private readonly link: ActorLink,
+  ) {
+    link.credits.set(exchange, this);
+  }
+
+  parse(payload: Uint8Array): ActorHttpRequest {
+    const bytes = Buffer.from(payload);
+    const length = bytes.readInt32LE(0);
+    const head = decodePayload(bytes.subarray(4, 4 + length)) as RequestHead;
+    return { ...head, body: bytes.subarray(4 + length) };
+  }
+
+  head(status: number, headers: Readonly<Record<string, string>> = {}): void {
+    if (this.state !== 'new') throw new Error('the response head was already sent');
+    this.state = 'headed';
+    this.put(Kind.HTTP_HEAD, encodePayload([status, headers]));
+  }
+
+  write(chunk: string | Uint8Array): Promise<void> {
+    if (this.state === 'ended') throw new Error('the response was already ended');
+    if (this.state === 'new') this.head(200);
+    if (this.aborted) return Promise.resolve();
+    const bytes = typeof chunk === 'string' ? Buffer.from(chunk) : chunk;
+    if (bytes.length === 0) return Promise.resolve();
+    this.unacknowledged += bytes.length;
+    this.put(Kind.HTTP_BODY, bytes);
+    if (this.unacknowledged < WINDOW_BYTES) return Promise.resolve();
+    return new Promise((resolve) => (this.room = resolve));
+  }
+
+  end(chunk?: string | Uint8Array): void {
+    if (this.state === 'ended') return;
+    if (this.state === 'new') this.head(200);
+    this.state = 'ended';
+    const bytes = chunk === undefined ? EMPTY : typeof chunk === 'string' ? Buffer.from(chunk) : chunk;
+    if (bytes.length > 0) this.put(Kind.HTTP_BODY, bytes);
+    this.put(Kind.HTTP_END, EMPTY);
+    this.link.credits.delete(this.exchange);
+  }
+
+  /** Called by the host when the main thread has passed bytes on. */
+  credit(bytes: number): void {
+    this.unacknowledged -= bytes;
+    if (this.unacknowledged < WINDOW_BYTES / 2) this.release();
+  }
+
+  /** Called by the host when the client has gone. */
+  abort(): void {
+    this.aborted = true;
+    this.release();
+    this.link.credits.delete(this.exchange);
+  }
+
+  private release(): void {
+    const room = this.room;
+    this.room = undefined;
+    room?.();
+  }
+
+  private put(kind: number, bytes: Uint8Array): void {
+    if (this.aborted || this.link.closed) return;
+    this.link.outbox.stream(kind, this.exchange, 0, this.link.number, bytes);
+    if (!this.link.inTurn) this.link.outbox.flush();
+  }
+}

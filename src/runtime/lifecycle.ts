@@ -1,0 +1,259 @@
+/**
+ * Start, stop, crash, hang and loss of actor instances. It gives the supervisor a ChildSpec for each actor; what a
+ * dead instance left behind (its message, its asks, its watchers) is settled here. Main thread.
+ */
+import type { ActorEntry, ActorSpec } from './actor-entry.js';
+import type { Asks } from './asks.js';
+import type { Bridge } from './bridge.js';
+import { codecs } from './codecs.js';
+import type { DeadLetters } from './dead-letters.js';
+import { SwitchyardError } from './errors.js';
+import type { HeartbeatMonitor } from './heartbeat.js';
+import type { Logger } from './log-contract.js';
+import type { FailedMessage } from './mailbox.js';
+import type { Pool } from './pool.js';
+import type { Registry } from './registry.js';
+import type { LiveConnection } from './thread-messages.js';
+import { readStack } from './stack-probe.js';
+import type { ChildHandle, ChildSpec, ExitReason } from './supervisor.js';
+
+/** How long a worker may take to answer "are you there" before its thread counts as stuck. */
+const PROBE_MS = 150;
+const STACK_MS = 250;
+
+export interface LifecycleParts {
+  readonly registry: Registry;
+  readonly pools: ReadonlyMap<string, Pool>;
+  readonly asks: Asks;
+  readonly heartbeat: HeartbeatMonitor;
+  readonly deadLetters: DeadLetters;
+  readonly log: Logger;
+  /** Tells watchers, fails open HTTP exchanges. */
+  onDeath(entry: ActorEntry, reason: ExitReason): void;
+  /** Connections that send their frames to the entry; announced again to a restarted instance. */
+  connectionsOf(entry: ActorEntry): readonly LiveConnection[];
+}
+
+export class Lifecycle {
+  private readonly probes = new Map<number, () => void>();
+  private nextProbe = 1;
+
+  constructor(private readonly parts: LifecycleParts) {}
+
+  childSpec(entry: ActorEntry, shutdownMs: number, restart: ChildSpec['restart']): ChildSpec {
+    const place = this.pool(entry.spec).place();
+    return { id: entry.ref, restart, shutdownMs, start: () => this.start(entry, place) };
+  }
+
+  private pool(spec: ActorSpec): Pool {
+    const pool = this.parts.pools.get(spec.pool);
+    if (pool === undefined)
+      throw new SwitchyardError('ACT_START', { ref: spec.name, reason: `there is no pool ${spec.pool}` });
+    return pool;
+  }
+
+  private async start(entry: ActorEntry, place: number): Promise<ChildHandle> {
+    entry.state = 'starting';
+    const bridge = await this.pool(entry.spec).bridge(place);
+    const again = entry.starts++ > 0;
+    entry.bridge = bridge;
+    entry.mailbox.wake = bridge.wake;
+    entry.mailbox.sendExternal = bridge.postExternal;
+    this.parts.heartbeat.reset(entry);
+    const exited = new Promise<ExitReason>((resolve) => (entry.ended = resolve));
+    await this.started(entry, bridge);
+    entry.state = 'running';
+    entry.startedAt = performance.now();
+    this.parts.log.info(again ? 'actor.restarted' : 'actor.started', {
+      actor: entry.ref,
+      pool: entry.spec.pool,
+      thread: bridge.threadId,
+    });
+    bridge.wake();
+    return {
+      exited,
+      stop: (reason) => this.stop(entry, bridge, reason),
+      kill: () => this.kill(entry, bridge),
+    };
+  }
+
+  private async started(entry: ActorEntry, bridge: Bridge): Promise<void> {
+    const { number, ref, spec } = entry;
+    const { module, factory, params, startMs } = spec;
+    const { memory: mailbox, externals } = entry.mailbox;
+    const connections = entry.starts > 1 ? this.parts.connectionsOf(entry) : [];
+    let timer: NodeJS.Timeout | undefined;
+    try {
+      await new Promise<void>((resolve, reject) => {
+        entry.starting = { resolve, reject };
+        const late = (): void => reject(new Error(`init took longer than ${startMs} ms`));
+        timer = setTimeout(late, startMs);
+        bridge.post({ type: 'start', ref, number, module, factory, params, mailbox, externals, connections });
+      });
+    } catch (cause) {
+      entry.state = 'failed';
+      entry.lastError = (cause as Error).message;
+      if (bridge.alive) bridge.post({ type: 'abandon', number });
+      throw new SwitchyardError('ACT_START', { ref, reason: (cause as Error).message }, { cause });
+    } finally {
+      clearTimeout(timer);
+      entry.starting = undefined;
+    }
+  }
+
+  /** Orderly: the current message is finished, `stop` is called. The supervisor guards the deadline with `kill`. */
+  private async stop(entry: ActorEntry, bridge: Bridge, reason: string): Promise<void> {
+    if (entry.state !== 'running' || !bridge.alive) return;
+    entry.state = 'terminating';
+    const stopped = new Promise<void>((resolve) => (entry.stopped = resolve));
+    bridge.post({ type: 'stop', number: entry.number, reason });
+    await stopped;
+    entry.stopped = undefined;
+    this.ended(entry, { kind: 'normal', message: reason });
+    entry.state = 'stopped';
+  }
+
+  /** The instance is dropped; its thread only if it does not answer, because neighbours live there. */
+  private async kill(entry: ActorEntry, bridge: Bridge): Promise<void> {
+    const reason: ExitReason = { kind: 'killed', message: 'killed after its stop deadline' };
+    if (await this.answers(bridge)) {
+      bridge.post({ type: 'abandon', number: entry.number });
+      entry.stopped?.();
+      this.ended(entry, reason);
+    } else {
+      await bridge.terminate();
+    }
+    entry.state = 'stopped';
+  }
+
+  /** The worker reports: an actor is up. */
+  onStarted(number: number): void {
+    this.parts.registry.at(number)?.starting?.resolve();
+  }
+
+  onStopped(number: number): void {
+    this.parts.registry.at(number)?.stopped?.();
+  }
+
+  onProbed(id: number): void {
+    this.probes.get(id)?.();
+  }
+
+  onCrashed(number: number, reason: string, stack: string, starting: boolean): void {
+    const entry = this.parts.registry.at(number);
+    if (entry === undefined) return;
+    if (starting) {
+      entry.starting?.reject(new Error(reason));
+      return;
+    }
+    this.parts.log.error('actor.crashed', { actor: entry.ref, reason, stack });
+    entry.stopped?.();
+    this.ended(entry, { kind: 'crash', message: reason });
+  }
+
+  /** The thread is gone and took its actors; one cause for all of them. */
+  onThreadExit(bridge: Bridge, reason: string): void {
+    const cause = { bridge, reason };
+    for (const entry of this.parts.registry.all()) {
+      if (entry.bridge !== bridge) continue;
+      entry.starting?.reject(new Error(reason));
+      entry.stopped?.();
+      const hung = entry === this.culprit;
+      this.ended(entry, { kind: hung ? 'hang' : 'lost', message: reason, cause });
+    }
+    this.culprit = undefined;
+  }
+
+  private culprit: ActorEntry | undefined;
+
+  /** Heartbeat expiry: say where it is stuck, then restart as little as possible. */
+  async onExpired(entry: ActorEntry, ageMs: number): Promise<void> {
+    const bridge = entry.bridge;
+    if (bridge === undefined || !bridge.alive) return;
+    const { current } = entry.mailbox.progress();
+    const about = {
+      actor: entry.ref,
+      message: messageName(current),
+      heartbeat_ms: ageMs,
+      thread: bridge.threadId,
+    };
+    if (await this.answers(bridge)) {
+      if (entry.state !== 'running' || entry.bridge !== bridge) return;
+      this.parts.log.error('actor.hang', {
+        ...about,
+        stuck: 'await',
+        hint: 'its promise did not settle; only this actor is restarted',
+      });
+      bridge.post({ type: 'abandon', number: entry.number });
+      this.ended(entry, {
+        kind: 'hang',
+        message: `no progress on ${messageName(current)} for ${ageMs} ms (await)`,
+      });
+      return;
+    }
+    const stack = await readStack(bridge.threadId, STACK_MS);
+    this.parts.log.error('actor.hang', { ...about, stuck: 'thread', stack: stack ?? 'not readable' });
+    this.culprit = entry;
+    entry.lastError = `no progress on ${messageName(current)} for ${ageMs} ms (thread)`;
+    await bridge.terminate();
+  }
+
+  private answers(bridge: Bridge): Promise<boolean> {
+    const id = this.nextProbe++;
+    return new Promise((resolve) => {
+      const done = (alive: boolean): void => {
+        clearTimeout(timer);
+        this.probes.delete(id);
+        resolve(alive);
+      };
+      const timer = setTimeout(() => done(false), PROBE_MS);
+      this.probes.set(id, () => done(true));
+      bridge.post({ type: 'probe', id });
+    });
+  }
+
+  /** Settles what an instance leaves behind. Called once per incarnation. */
+  private ended(entry: ActorEntry, reason: ExitReason): void {
+    const ended = entry.ended;
+    if (ended === undefined) return;
+    entry.ended = undefined;
+    entry.bridge = undefined;
+    entry.mailbox.wake = entry.mailbox.sendExternal = () => undefined;
+    this.parts.heartbeat.forget(entry);
+    const { mailbox } = entry;
+    if (reason.kind !== 'normal') {
+      entry.lastError = reason.message;
+      entry.state = 'backing-off';
+      const started = mailbox.started;
+      const again = entry.spec.idempotent && entry.retriedMessage !== started;
+      entry.retriedMessage = started;
+      const failed = mailbox.takeFailed(
+        (codec, bytes, offset) => codecs[codec]!.frameLength(bytes, offset),
+        again,
+      );
+      if (failed !== undefined && !again) this.bury(entry, failed, reason);
+      this.parts.asks.targetDied(entry, again ? (started - 1) | 0 : started, reason.message);
+    }
+    this.parts.onDeath(entry, reason);
+    ended(reason);
+  }
+
+  private bury(entry: ActorEntry, failed: FailedMessage, reason: ExitReason): void {
+    this.parts.deadLetters.add({
+      to: entry.ref,
+      from: failed.kind === 'frames' ? `connection ${failed.a}.${failed.b}` : undefined,
+      message: failed.kind,
+      bytes: failed.bytes.length,
+      reason: `${reason.kind}: ${reason.message}`,
+    });
+  }
+}
+
+/** Text for the CURRENT word: a message code, or a record kind as a negative number. */
+export function messageName(current: number): string {
+  return current < 0 ? (KIND_TEXT[-current] ?? `kind ${-current}`) : `frame ${current}`;
+}
+
+const KIND_TEXT: Readonly<Record<number, string>> = {
+  2: 'tell', 3: 'ask', 4: 'connected', 5: 'disconnected', 6: 'request',
+}; // prettier-ignore
