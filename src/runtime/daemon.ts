@@ -62,7 +62,7 @@ export function startDaemon(options: DaemonOptions): Promise<DaemonStart> {
 
 /** In the child: everything is listening, the starting process may leave. */
 export function reportReady(): void {
-  report({ type: 'ready' });
+  void report({ type: 'ready' });
 }
 
 /** In the child: why it could not start. The caller exits afterwards. @returns settles when it is sent */

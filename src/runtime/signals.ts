@@ -103,12 +103,12 @@ export function installSignals(options: SignalOptions): () => void {
     // Node turns an unhandled rejection into this event with its own origin.
     ['uncaughtException', fatal],
   ];
-  for (const [event, handler] of handlers) process.on(event as 'SIGTERM', handler as () => void);
+  for (const [event, handler] of handlers) process.on(event as 'SIGTERM', handler);
   const ignore = (): void => undefined;
   process.stdout.on('error', ignore);
   process.stderr.on('error', ignore);
   return () => {
-    for (const [event, handler] of handlers) process.off(event as 'SIGTERM', handler as () => void);
+    for (const [event, handler] of handlers) process.off(event, handler);
     process.stdout.off('error', ignore);
     process.stderr.off('error', ignore);
   };

@@ -8,7 +8,6 @@ import type { Logger } from './log-contract.js';
 
 export interface SystemdNotifier {
   ready(status: string): void;
-  reloading(): void;
   stopping(): void;
   close(): void;
 }
@@ -25,8 +24,7 @@ export function systemdNotifier(
   env: Readonly<Record<string, string | undefined>> = process.env,
 ): SystemdNotifier {
   const none = (): void => undefined;
-  if (env['NOTIFY_SOCKET'] === undefined)
-    return { ready: none, reloading: none, stopping: none, close: none };
+  if (env['NOTIFY_SOCKET'] === undefined) return { ready: none, stopping: none, close: none };
   let warned = false;
   let running = 0;
   const notify = (...states: string[]): void => {
@@ -53,7 +51,6 @@ export function systemdNotifier(
       : undefined;
   return {
     ready: (status) => notify('READY=1', `STATUS=${status}`),
-    reloading: () => notify('RELOADING=1'),
     stopping: () => notify('STOPPING=1'),
     close: () => clearInterval(beat),
   };
