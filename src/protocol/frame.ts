@@ -24,7 +24,10 @@ export interface FrameCodec {
   decode(bytes: Buffer, offset: number, end: number): number;
   /** Reason of the last negative result of `decode`. Valid until the next call. */
   readonly lastBad: BadFrame;
-  /** Length in bytes of an already validated frame at `offset`; used to walk a run of frames. */
+  /**
+   * Length in bytes of an already validated frame at `offset`; used to walk a run of frames. Also asked when
+   * `decode` said NEED_MORE with the whole header there: how many bytes the frame will have.
+   */
   frameLength(bytes: Uint8Array, offset: number): number;
   /** Message code of an already validated frame at `offset`; shown as the current message of an actor. */
   messageCode(bytes: Uint8Array, offset: number): number;
