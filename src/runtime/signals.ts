@@ -94,21 +94,22 @@ export function installSignals(options: SignalOptions): () => void {
     void leave(EXIT_INTERNAL);
   };
 
-  const handlers: readonly (readonly [string, (...args: never[]) => void])[] = [
+  const handlers: readonly (readonly [NodeJS.Signals, () => void])[] = [
     ['SIGTERM', () => stop('SIGTERM')],
     ['SIGINT', () => stop('SIGINT')],
     ['SIGHUP', act('SIGHUP', () => actions.reload())],
     ['SIGUSR1', act('SIGUSR1', () => actions.reopenLogs())],
     ['SIGUSR2', act('SIGUSR2', () => actions.drain())],
-    // Node turns an unhandled rejection into this event with its own origin.
-    ['uncaughtException', fatal],
   ];
-  for (const [event, handler] of handlers) process.on(event as 'SIGTERM', handler);
+  for (const [signal, handler] of handlers) process.on(signal, handler);
+  // Node turns an unhandled rejection into this event with its own origin.
+  process.on('uncaughtException', fatal);
   const ignore = (): void => undefined;
   process.stdout.on('error', ignore);
   process.stderr.on('error', ignore);
   return () => {
-    for (const [event, handler] of handlers) process.off(event, handler);
+    for (const [signal, handler] of handlers) process.off(signal, handler);
+    process.off('uncaughtException', fatal);
     process.stdout.off('error', ignore);
     process.stderr.off('error', ignore);
   };
