@@ -85,7 +85,7 @@ export function readConf(file: string, content: Uint8Array | string): ConfText {
   const problems: ConfProblem[] = [];
   for (const line of confLines(file, content, problems)) {
     if (problems.length >= confLimits.problems) break;
-    const outcome = readLine(line.text, line.place);
+    const outcome = readLine(line.text.trim(), line.place);
     if (outcome === undefined) continue;
     if (typeof outcome === 'string') problems.push(confError('CONF_SYNTAX', line.place, { reason: outcome }));
     else entries.push(outcome);
@@ -93,7 +93,7 @@ export function readConf(file: string, content: Uint8Array | string): ConfText {
   return { entries, problems };
 }
 
-/** Trimmed lines without BOM and line ends; lines over the limit or not UTF-8 become problems. */
+/** Lines without BOM and line ends; a line over the limit and a text that is not UTF-8 become problems. */
 export function confLines(
   file: string,
   content: Uint8Array | string,
@@ -122,13 +122,14 @@ export function confLines(
       };
       problems.push(confError('CONF_TOO_LARGE', place, params));
     } else {
-      lines.push({ text: raw.trim(), place });
+      lines.push({ text: raw, place });
     }
   }
   return lines;
 }
 
-function decodeUtf8(bytes: Uint8Array): string | undefined {
+/** @returns undefined when it is not UTF-8 */
+export function decodeUtf8(bytes: Uint8Array): string | undefined {
   try {
     // The decoder takes the byte order mark away.
     return new TextDecoder('utf-8', { fatal: true }).decode(bytes);

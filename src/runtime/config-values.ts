@@ -3,7 +3,7 @@
  * plain `${`) and `file:/path`, then parses by the key's type. Reasons never repeat a secret, nor any text that
  * came out of the environment or a file. Any thread; blocks for the small files behind `file:` only.
  */
-import { closeSync, openSync, readSync } from 'node:fs';
+import { closeSync, openSync, readSync, statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import type { Quoting } from './config-reader.js';
 import { nearest } from './nearest.js';
@@ -69,6 +69,8 @@ function readReference(path: string): Parsed<Expanded> {
   const failed = (why: string): Parsed<Expanded> => ({ reason: `file ${path} ${why}` });
   let fd: number | undefined;
   try {
+    // Opening a pipe would wait for its writer.
+    if (!statSync(path).isFile()) return failed('is not a regular file');
     fd = openSync(path, 'r');
     const bytes = Buffer.alloc(referenceFileLimit + 1);
     const length = readSync(fd, bytes);
@@ -235,12 +237,12 @@ export function showValue(spec: KeySpec, value: unknown): string {
   if (typeof value === 'number') return showNumber(spec, value);
   if (typeof value === 'boolean') return value ? 'yes' : 'no';
   if (Array.isArray(value)) return maskPasswords(value.join(', '));
-  return maskPasswords(String(value));
+  return maskPasswords(typeof value === 'string' ? value : JSON.stringify(value));
 }
 
 /** Masks `scheme://user:password@host` and the connection and password tags of tag strings. */
 export function maskPasswords(text: string): string {
   return text
-    .replace(/(\w+:\/\/[^\s:@/]*):[^\s@/]*@/g, '$1:***@')
+    .replace(/(\w+:\/\/[^\s:@/]*):\S*@/g, '$1:***@')
     .replace(/<(\w*(?:connstr|passwd|password|pwd)\w*)>.*?<\/\1>/gis, '<$1>***</$1>');
 }
