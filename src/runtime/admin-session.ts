@@ -48,10 +48,19 @@ const READ_ONLY = new Set([
   'quit',
 ]);
 
+const LINGER_MS = 1000;
+
 const digest = (text: string): Buffer => createHash('sha256').update(text).digest();
 
 function failure(text: string, close = false): AdminReply {
   return { ok: false, data: { error: text }, text, close };
+}
+
+/** Sends what is queued, then closes; reads on meanwhile so that the peer's close is seen. */
+export function endSocket(socket: Socket): void {
+  socket.end();
+  socket.resume();
+  setTimeout(() => socket.destroy(), LINGER_MS).unref();
 }
 
 /** The bytes of an answer. */
@@ -78,6 +87,7 @@ export class AdminSession {
   ) {
     socket.once('close', () => this.gone.abort());
     socket.on('data', (chunk: Buffer) => {
+      if (this.closing) return;
       this.pending = this.pending.length === 0 ? chunk : Buffer.concat([this.pending, chunk]);
       void this.work();
     });
@@ -102,7 +112,7 @@ export class AdminSession {
       this.socket.destroy(); // the client went away while its answer was being sent
     } finally {
       this.working = false;
-      if (!this.closing) this.socket.resume();
+      this.socket.resume();
     }
   }
 
@@ -124,7 +134,7 @@ export class AdminSession {
   private end(): void {
     this.closing = true;
     this.pending = Buffer.alloc(0);
-    this.socket.end();
+    endSocket(this.socket);
   }
 
   private async answer(line: string): Promise<AdminReply> {

@@ -6,7 +6,7 @@ import { chmod, mkdir, open, readFile } from 'node:fs/promises';
 import { randomBytes } from 'node:crypto';
 import { createServer, type AddressInfo, type Socket } from 'node:net';
 import { dirname } from 'node:path';
-import { AdminSession } from './admin-session.js';
+import { AdminSession, endSocket } from './admin-session.js';
 import type { ControlPlane } from './control-plane.js';
 import type { Logger } from './log-contract.js';
 
@@ -57,8 +57,8 @@ export async function startAdmin(given: AdminOptions): Promise<AdminServer> {
   const server = createServer({ noDelay: true }, (socket) => {
     socket.on('error', () => socket.destroy());
     if (sockets.size >= options.maxConnections) {
-      socket.end(`error\ntoo many admin connections (${options.maxConnections})\n.\n`);
-      setTimeout(() => socket.destroy(), 1000).unref();
+      socket.write(`error\ntoo many admin connections (${options.maxConnections})\n.\n`);
+      endSocket(socket);
       return;
     }
     sockets.add(socket);
@@ -88,10 +88,7 @@ export async function startAdmin(given: AdminOptions): Promise<AdminServer> {
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve());
-        for (const socket of sockets) {
-          socket.end();
-          setTimeout(() => socket.destroy(), 1000).unref();
-        }
+        for (const socket of sockets) endSocket(socket);
       }),
   };
 }
