@@ -111,10 +111,15 @@ describe('a ring', () => {
         for (const one of steps) {
           if (one === 'read') {
             writer.flush();
-            got += take(reader).map(([, , text]) => text).join('');
+            got += take(reader)
+              .map(([, , text]) => text)
+              .join('');
             continue;
           }
-          const bytes = Buffer.alloc('write' in one ? one.write : one.extend, (next = next === 126 ? 33 : next + 1));
+          const bytes = Buffer.alloc(
+            'write' in one ? one.write : one.extend,
+            (next = next === 126 ? 33 : next + 1),
+          );
           const done =
             'write' in one
               ? writer.append(Kind.TELL, 1, 0, 0, 0, 0, bytes)
@@ -122,7 +127,9 @@ describe('a ring', () => {
           if (done) sent += bytes.toString('latin1');
         }
         writer.flush();
-        got += take(reader).map(([, , text]) => text).join('');
+        got += take(reader)
+          .map(([, , text]) => text)
+          .join('');
         expect(got).toBe(sent);
       }),
       { numRuns: 300 },
