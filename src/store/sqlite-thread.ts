@@ -112,7 +112,8 @@ function serve(main: SqliteConnection): void {
   function answer({ id, slot, op }: SqliteRequest): SqliteReply {
     // The end of a transaction or cursor has to happen, whether or not somebody waits for it.
     const ending = op.op === 'commit' || op.op === 'rollback' || op.op === 'close';
-    if (!ending && Atomics.load(state, slot) === GIVEN_UP) return { id, code: 'CANCELLED', message: 'given up' };
+    if (!ending && Atomics.load(state, slot) === GIVEN_UP)
+      return { id, code: 'CANCELLED', message: 'given up' };
     Atomics.store(state, RUNNING, slot);
     try {
       return { id, value: perform(op, slot) };
