@@ -26,14 +26,14 @@ interface Line {
 const levels = ['fatal', 'fatal', 'fatal', 'fatal', 'error', 'warn', 'notice', 'info', 'debug'] as const;
 
 /** Keys that mean nothing here, and why. The value is never repeated: DBInfo holds a password. */
-const withoutMeaning: Readonly<Record<string, string>> = {
-  workerprocesses: 'one process does the work; worker_connections is multiplied by it',
-  procmsgrecvworkthreadcount: 'handlers do not block a thread; [pool NAME] workers sets the threads',
-  procmsgsendworkthreadcount: 'sending needs no threads',
-  sock_recyconnectionwaittime: 'a closed connection is never mistaken for a new one, so nothing waits',
-  dbinfo: 'the reference does not read it either; stores have their own section',
-  video_path: 'the web server of this file is served by an http listener',
-};
+const withoutMeaning = new Map([
+  ['workerprocesses', 'one process does the work; worker_connections is multiplied by it'],
+  ['procmsgrecvworkthreadcount', 'handlers do not block a thread; [pool NAME] workers sets the threads'],
+  ['procmsgsendworkthreadcount', 'sending needs no threads'],
+  ['sock_recyconnectionwaittime', 'a closed connection is never mistaken for a new one, so nothing waits'],
+  ['dbinfo', 'the reference does not read it either; stores have their own section'],
+  ['video_path', 'the web server of this file is served by an http listener'],
+]);
 
 /** @returns whether it is that file: by its name, or because it sets ListenPortCount or a numbered port. */
 export function isNginxConf(file: string, content: Uint8Array): boolean {
@@ -63,7 +63,8 @@ export function readNginxConf(file: string, content: Uint8Array, sections: reado
       perSection.set(target.section, [...(perSection.get(target.section) ?? []), entry]);
     } else {
       const near = nearest(line.key, knownNames(sections));
-      const why = withoutMeaning[lower] ?? `not a key of this file${near ? `, did you mean ${near}?` : ''}`;
+      const why =
+        withoutMeaning.get(lower) ?? `not a key of this file${near ? `, did you mean ${near}?` : ''}`;
       problems.push(confNote(line.place, `${line.key} has no effect: ${why}`));
     }
   }

@@ -61,7 +61,7 @@ export function confError(
   params: Readonly<Record<string, string | number>> = {},
 ): ConfProblem {
   const error = new SwitchyardError(code, params);
-  const hint = error.hint.replace('{help}', String(params['help'] ?? '')).trim();
+  const hint = error.hint.replace('{help}', () => String(params['help'] ?? '')).trim();
   return { severity: 'error', code, place, text: error.message, hint };
 }
 

@@ -117,7 +117,7 @@ export function parseValue(
     case 'size':
       return bounded(spec, parseSize(text), `must be a size such as 512, 64k, 4m or 1g${got}`, got);
     case 'bool': {
-      const value = booleans[text.toLowerCase()];
+      const value = booleans.get(text.toLowerCase());
       return value === undefined ? { reason: `must be yes or no${got}` } : { value };
     }
     case 'enum': {
@@ -139,10 +139,10 @@ export function parseValue(
   }
 }
 
-const booleans: Readonly<Record<string, boolean>> = {
-  yes: true, true: true, on: true, 1: true,
-  no: false, false: false, off: false, 0: false,
-}; // prettier-ignore
+const booleans: ReadonlyMap<string, boolean> = new Map([
+  ...['yes', 'true', 'on', '1'].map((text) => [text, true] as const),
+  ...['no', 'false', 'off', '0'].map((text) => [text, false] as const),
+]);
 
 function bounded(spec: KeySpec, value: number | undefined, wrong: string, got: string): Parsed<number> {
   if (value === undefined) return { reason: wrong };

@@ -43,7 +43,7 @@ export interface Config {
 export interface SectionView {
   readonly section: string;
   readonly name: string;
-  get(key: string): string | undefined;
+  readonly get: (key: string) => string | undefined;
 }
 
 /**
