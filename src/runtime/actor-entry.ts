@@ -3,7 +3,7 @@ import type { Bridge } from './bridge.js';
 import type { ActorState } from './control-plane.js';
 import type { Mailbox, MailboxOptions } from './mailbox.js';
 import type { Ref } from './ref.js';
-import type { ExitReason } from './supervisor.js';
+import type { ExitReason } from './child-spec.js';
 
 /** A child of the tree that lives in a worker. */
 export interface ActorSpec {

@@ -15,7 +15,7 @@ import type { Pool } from './pool.js';
 import type { Registry } from './registry.js';
 import type { LiveConnection } from './thread-messages.js';
 import { readStack } from './stack-probe.js';
-import type { ChildHandle, ChildSpec, ExitReason } from './supervisor.js';
+import type { ChildHandle, ChildSpec, ExitReason } from './child-spec.js';
 
 /** How long a worker may take to answer "are you there" before its thread counts as stuck. */
 const PROBE_MS = 150;

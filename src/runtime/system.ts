@@ -21,7 +21,7 @@ import { A, B, COUNT, D, KIND, Kind } from './record.js';
 import type { ConnectionRef, Ref } from './ref.js';
 import { refOf, Registry, shardOf } from './registry.js';
 import type { RingReader } from './ring.js';
-import type { ChildSpec, ExitReason } from './supervisor.js';
+import type { ChildSpec, ExitReason } from './child-spec.js';
 import type { FromWorker, LiveConnection } from './thread-messages.js';
 
 /** Answers asks on the main thread. May be asynchronous; a throw fails the ask. */
@@ -32,7 +32,6 @@ export interface ResponseTarget {
   head(exchange: number, status: number, headers: Readonly<Record<string, string>>): void;
   body(exchange: number, bytes: Buffer): void;
   end(exchange: number): void;
-  flush(): void;
   actorDied(entry: ActorEntry, started: number, reason: string): void;
 }
 
@@ -321,7 +320,6 @@ export class System {
 
   private drained(): void {
     this.replyTarget?.flush();
-    this.responses?.flush();
     for (const entry of this.registry.all()) if (entry.mailbox.wanted) entry.mailbox.checkRoom();
   }
 
