@@ -74,6 +74,46 @@ export const ERRORS = {
     'add the key or lower ListenPortCount',
   ),
   CONF_INVALID: entry('the configuration has {count} error(s)', 78, 'each is printed with its file and line'),
+  NET_ADDRESS_TAKEN: entry(
+    'listener {listener}: {address} is already in use',
+    69,
+    'stop the other program or choose another address',
+  ),
+  NET_ADDRESS: entry(
+    'listener {listener}: cannot listen on {address}: {reason}',
+    78,
+    'use port, host:port or [v6]:port with an address of this machine',
+  ),
+  NET_PERMISSION: entry(
+    'listener {listener}: no permission to listen on {address}',
+    77,
+    'ports below 1024 need CAP_NET_BIND_SERVICE; choose a higher one',
+  ),
+  NET_TLS: entry(
+    'listener {listener}: cannot use {file}: {reason}',
+    78,
+    'tls_cert and tls_key must be a matching PEM pair that this user can read',
+  ),
+  HTTP_LISTEN: entry(
+    'HTTP listener {listener} cannot listen on {address}: {reason}',
+    69,
+    'another program may hold the port; see `address` in [http {listener}]',
+  ),
+  HTTP_ROOT: entry(
+    'cannot serve files from {root}: {reason}',
+    78,
+    'check `root` and the permissions of the folder',
+  ),
+  HTTP_TLS_ENGINE: entry(
+    'HTTP listener {listener} has tls_cert but the engine uws, which has no TLS',
+    78,
+    'set engine = node, or remove tls_cert and tls_key',
+  ),
+  HTTP_TLS_FILE: entry(
+    'HTTP listener {listener}: cannot use {what}: {reason}',
+    78,
+    'give both tls_cert and tls_key as readable PEM files that fit together',
+  ),
   LOG_OPEN: entry(
     'cannot open the log file {file}: {reason}',
     73,
