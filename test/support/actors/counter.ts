@@ -14,7 +14,8 @@ export const counterActor: ActorFactory = () => {
       seen.push(body);
       return seen.length;
     },
-    frame: (connection, frame) => {
+    frame: (connection, bytes, start, end) => {
+      const frame = bytes.subarray(start, end);
       seen.push({ connection, code: codeOf(frame), text: frame.toString('latin1', 8) });
     },
   };

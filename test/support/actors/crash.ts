@@ -45,7 +45,8 @@ export const crashActor: ActorFactory = (ctx) => {
         }
       }
     },
-    frame: (connection, frame) => {
+    frame: (connection, bytes, start, end) => {
+      const frame = bytes.subarray(start, end);
       if (codeOf(frame) === FAULT_CODE) throw new Error('asked to crash by a frame');
       handled += 1;
       ctx.send(connection, frame);

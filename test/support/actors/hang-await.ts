@@ -6,7 +6,8 @@ const never = (): Promise<never> => new Promise<never>(() => undefined);
 /** `{ type: 'hang' }` or a frame with code 99: awaits what never settles; the thread stays free. Else echoes. */
 export const hangAwaitActor: ActorFactory = (ctx) => ({
   receive: (body) => (typeOf(body) === 'hang' ? never() : body),
-  frame: (connection, frame) => {
+  frame: (connection, bytes, start, end) => {
+    const frame = bytes.subarray(start, end);
     if (codeOf(frame) === FAULT_CODE) return never();
     ctx.send(connection, frame);
   },

@@ -22,7 +22,8 @@ export const hangLoopActor: ActorFactory = (ctx) => ({
     if (typeOf(body) === 'regex') return runawayRegex();
     return body;
   },
-  frame: (connection, frame) => {
+  frame: (connection, bytes, start, end) => {
+    const frame = bytes.subarray(start, end);
     if (codeOf(frame) === FAULT_CODE) loopForever();
     ctx.send(connection, frame);
   },

@@ -17,7 +17,8 @@ export const slowActor: ActorFactory = (ctx) => {
       }
       return body;
     },
-    frame: async (connection, frame) => {
+    frame: async (connection, bytes, start, end) => {
+      const frame = bytes.subarray(start, end);
       await sleep(delayMs);
       ctx.send(connection, frame);
     },
