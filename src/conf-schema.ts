@@ -1,0 +1,51 @@
+/**
+ * Every conf section there is, in the order the documents list them. A new kind of section is one line in
+ * `allSections`, a new actor or stage type one line in the table of actors. Pure data; any thread.
+ */
+import { actorKeys } from './runtime/actor-keys.js';
+import type { ConfSchema, SectionView } from './runtime/config.js';
+import { listenerSection, reactorSection } from './runtime/listener-keys.js';
+import { processSections } from './runtime/process-keys.js';
+import type { Keys, SectionSpec } from './runtime/schema.js';
+
+/** Keys that a section has beyond its own when its `type` is this one. */
+export interface TypedKeys {
+  readonly section: string;
+  readonly type: string;
+  readonly help: string;
+  readonly keys: Keys;
+}
+
+export function allSections(): readonly SectionSpec[] {
+  return [
+    ...processSections,
+    reactorSection,
+    listenerSection,
+    { section: 'actor', named: true, help: 'An actor; further keys depend on its type', keys: actorKeys },
+  ];
+}
+
+/** The types of [actor NAME] and [stage NAME] with their keys. */
+export function allTypes(): readonly TypedKeys[] {
+  return [];
+}
+
+/** What `loadConfig` and `diffConfig` take. */
+export function confSchema(): ConfSchema {
+  const sections = allSections().map(withTypeNames);
+  const types = allTypes();
+  const typed = new Set(sections.filter((s) => s.keys['type'] !== undefined).map((s) => s.section));
+  const resolve = ({ section, get }: SectionView): Keys | undefined =>
+    typed.has(section) ? types.find((t) => t.section === section && t.type === get('type'))?.keys : {};
+  return { sections, resolve };
+}
+
+/** Makes `type` an enumeration of the known types, so that a wrong one is reported with the nearest. */
+function withTypeNames(spec: SectionSpec): SectionSpec {
+  const { type } = spec.keys;
+  if (type === undefined) return spec;
+  const values = allTypes()
+    .filter((t) => t.section === spec.section)
+    .map((t) => t.type);
+  return { ...spec, keys: { ...spec.keys, type: { ...type, type: 'enum', values } } };
+}
