@@ -210,6 +210,8 @@ export class SqliteChannel {
     const worker = new Worker(threadEntry('./sqlite-thread.js', import.meta.url), {
       workerData,
       name: 'sqlite',
+      // Flags meant for the main program, such as --input-type, would keep the thread from starting.
+      execArgv: [],
     });
     let reason = 'its thread ended';
     worker.on('message', (message: SqliteHello | SqliteReply[]) => {
