@@ -14,7 +14,10 @@ export interface ProcessIdentity {
 async function startOf(pid: number): Promise<string | undefined> {
   try {
     const stat = await readFile(`/proc/${pid}/stat`, 'latin1');
-    const ticks = stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? '';
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    // A zombie still has its number and start, but holds nothing any more.
+    if (fields[0] === 'Z' || fields[0] === 'X') return 'ended';
+    const ticks = fields[19] ?? '';
     const boot = (await readFile('/proc/sys/kernel/random/boot_id', 'latin1')).trim();
     return `${boot}/${ticks}`;
   } catch {
