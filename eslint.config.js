@@ -2,7 +2,7 @@ import js from '@eslint/js';
 import tseslint from 'typescript-eslint';
 
 export default tseslint.config(
-  { ignores: ['dist/', 'dist-test/', 'node_modules/', 'var/', 'coverage/'] },
+  { ignores: ['dist/', 'dist-test/', 'dist-bench/', 'node_modules/', 'var/', 'coverage/'] },
   js.configs.recommended,
   {
     files: ['**/*.ts'],

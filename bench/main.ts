@@ -1,0 +1,69 @@
+/** `npm run bench -- NAME [options]`. A new bench is a file under suites/ and a line in the table below. */
+import { spawnSync } from 'node:child_process';
+import { machine } from './lib/machine.js';
+import { native } from './lib/native.js';
+import { optionHelp, parseOptions, type BenchOptions } from './lib/options.js';
+import { publish, type Report } from './lib/report.js';
+import { httpClose, httpStatic } from './suites/http.js';
+import { idleConnections } from './suites/idle-connections.js';
+import { packets, packetsLogin } from './suites/packets.js';
+import { recover } from './suites/recover.js';
+import { startTime } from './suites/start-time.js';
+
+interface Bench {
+  readonly help: string;
+  run(options: BenchOptions): Promise<Report>;
+}
+
+const benches: Readonly<Record<string, Bench>> = {
+  packets: { help: 'pings through the worker actor and back; node-echo, epoll-echo, redis', run: packets },
+  'packets-login': { help: 'logins of one account; node-echo, epoll-echo', run: packetsLogin },
+  'http-static': { help: '1 KB page, keep-alive, uws and node engines against nginx', run: httpStatic },
+  'http-close': {
+    help: 'a new connection per request against nginx; HTTP/1.0 at 1,000 clients',
+    run: httpClose,
+  },
+  'idle-connections': {
+    help: 'process memory of an idle packet connection, 10,000 of them',
+    run: idleConnections,
+  },
+  'start-time': { help: 'spawn to listening with the demo conf', run: startTime },
+  recover: { help: 'an actor hangs in a loop: time beyond its heartbeat, messages lost', run: recover },
+};
+
+const tools = ['packet-load', 'http-load'] as const;
+
+function usage(): string {
+  const lines = Object.entries(benches).map(([name, { help }]) => `  ${name.padEnd(18)} ${help}`);
+  return [
+    'usage: npm run bench -- NAME [options]',
+    ...lines,
+    '  packet-load, http-load   the load generators themselves; their options follow (--help)',
+    'options:',
+    optionHelp,
+  ].join('\n');
+}
+
+async function main([name, ...args]: readonly string[]): Promise<number> {
+  if (name === undefined || name === '--help' || name === '-h') {
+    console.log(usage());
+    return name === undefined ? 64 : 0;
+  }
+  const tool = tools.find((one) => one === name);
+  if (tool) return spawnSync(native(tool), args, { stdio: 'inherit' }).status ?? 70;
+  const bench = benches[name];
+  if (!bench) {
+    console.error(`bench: no bench "${name}"\n${usage()}`);
+    return 64;
+  }
+  const before = machine();
+  publish(await bench.run(parseOptions(args)), ['npm', 'run', 'bench', '--', name, ...args], before);
+  return 0;
+}
+
+try {
+  process.exitCode = await main(process.argv.slice(2));
+} catch (error) {
+  console.error(`bench: ${error instanceof Error ? error.message : String(error)}`);
+  process.exitCode = 70;
+}
