@@ -107,11 +107,13 @@ export class FakeContext implements ActorContext {
     }
   }
 
-  /** The earliest timer fires: its message is delivered, and what follows from it. @returns its delay in ms */
-  async turn(actor: Actor): Promise<number> {
+  /** The earliest timer fires: its message is delivered, and what follows from it. @param advance turns the test's clock
+   * @returns its delay in ms */
+  async turn(actor: Actor, advance?: (delayMs: number) => void): Promise<number> {
     const [timer] = [...this.timers].sort((a, b) => a.delayMs - b.delayMs);
     if (timer === undefined) throw new Error('no timer is set');
     this.timers.delete(timer);
+    advance?.(timer.delayMs);
     await actor.receive?.(timer.body, this.self);
     await this.drain(actor);
     return timer.delayMs;

@@ -1,0 +1,161 @@
+/**
+ * One run of a stage: counting, the ledger's entry at start and end, and what kind of failure it was. Used by the stage actor
+ * and by `switchyard stage <name> --once`. Worker or main thread.
+ */
+import { reasonOf } from '../../runtime/errors.js';
+import type { Logger } from '../../runtime/log-contract.js';
+import { openStore, StoreError, type Store } from '../../store/driver.js';
+import { Ledger, type RunCounts } from '../../store/ledger.js';
+
+/** What a stage gets when it is made, once per (re)start. */
+export interface StageEnv {
+  /** Unique in the process; the key of the ledger. */
+  readonly name: string;
+  /** Values of its conf section by conf key. */
+  readonly params: Readonly<Record<string, unknown>>;
+  readonly log: Logger;
+  /** Aborted when the stage is to stop: end between two files, or at once if that takes long. */
+  readonly signal: AbortSignal;
+}
+
+/** What a run gets. */
+export interface StageRun {
+  readonly log: Logger;
+  readonly signal: AbortSignal;
+  /** Look, count and log, but change nothing. */
+  readonly dryRun: boolean;
+  /** Add to it while working. */
+  readonly counts: { -readonly [K in keyof RunCounts]: RunCounts[K] };
+  /** To be called at least every few seconds of work: it is the heartbeat. */
+  progress(): void;
+}
+
+export interface Stage {
+  /** @throws whatever failed; `isRetryable` decides what follows. */
+  run(run: StageRun): Promise<void>;
+  /** Before the end of the process or a restart. */
+  close?(): Promise<void>;
+}
+
+/** Must not touch the outside world beyond checking its parameters: databases are opened by the first run. */
+export type StageFactory = (env: StageEnv) => Stage | Promise<Stage>;
+
+/** A failure of a stage in its own words. */
+export class StageError extends Error {
+  constructor(
+    message: string,
+    /** True when the same run may succeed a little later. */
+    readonly retryable: boolean,
+    options?: { cause?: unknown },
+  ) {
+    super(message, options);
+    this.name = 'StageError';
+  }
+}
+
+const RETRYABLE_SYSTEM_ERRORS: ReadonlySet<string> = new Set([
+  'EAGAIN', 'EBUSY', 'ECONNREFUSED', 'ECONNRESET', 'EAI_AGAIN', 'EDQUOT', 'EHOSTUNREACH', 'EMFILE', 'ENETUNREACH',
+  'ENFILE', 'ENOBUFS', 'ENOMEM', 'ENOSPC', 'EPIPE', 'ESTALE', 'ETIMEDOUT', 'EIO',
+]); // prettier-ignore
+
+/** Whether trying again soon makes sense. A database that cannot be opened may be starting; a wrong SQL text stays wrong. */
+export function isRetryable(error: unknown): boolean {
+  if (error instanceof StageError) return error.retryable;
+  if (error instanceof StoreError) return error.retryable || error.code === 'OPEN' || error.code === 'CLOSED';
+  const code = error instanceof Error && 'code' in error ? error.code : undefined;
+  return typeof code === 'string' && RETRYABLE_SYSTEM_ERRORS.has(code);
+}
+
+export interface RunResult {
+  readonly state: 'ok' | 'failed';
+  readonly counts: RunCounts;
+  readonly ms: number;
+  /** Why it failed. */
+  readonly error?: unknown;
+  readonly retryable: boolean;
+}
+
+export interface RunOptions {
+  readonly log: Logger;
+  readonly signal: AbortSignal;
+  readonly dryRun: boolean;
+  readonly progress: () => void;
+  /** Planned next run in ms since 1970, asked when the run has ended. */
+  readonly nextDue?: (result: RunResult) => number | undefined;
+}
+
+/** At most one `progress` row of the ledger in this time (ms). */
+const LEDGER_INTERVAL = 60_000;
+
+/** Runs once with its ledger entry. Never throws: a ledger that fails makes the run fail before it begins. */
+export async function performRun(
+  stage: Stage,
+  name: string,
+  ledger: Ledger | undefined,
+  options: RunOptions,
+): Promise<RunResult> {
+  const started = performance.now();
+  const counts = { rowsIn: 0, rowsOut: 0, rowsRejected: 0, files: 0, bytes: 0, errors: 0 };
+  const elapsed = (): number => Math.round(performance.now() - started);
+  let id: number | undefined;
+  try {
+    // A dry run leaves no trace, not even in the ledger.
+    if (!options.dryRun) id = await ledger?.begin(name);
+  } catch (error) {
+    options.log.error('stage.ledger', { reason: reasonOf(error) });
+    return { state: 'failed', counts, ms: elapsed(), error, retryable: isRetryable(error) };
+  }
+  let told = started;
+  const progress = (): void => {
+    options.progress();
+    const now = performance.now();
+    if (id === undefined || now - told < LEDGER_INTERVAL) return;
+    told = now;
+    options.log.info('stage.progress', { ...counts });
+    ledger
+      ?.progress(id, counts)
+      .catch((error: unknown) => options.log.warn('stage.ledger', { reason: reasonOf(error) }));
+  };
+  let result: RunResult;
+  try {
+    await stage.run({ log: options.log, signal: options.signal, dryRun: options.dryRun, counts, progress });
+    result = { state: 'ok', counts, ms: elapsed(), retryable: false };
+  } catch (error) {
+    counts.errors++;
+    result = { state: 'failed', counts, ms: elapsed(), error, retryable: isRetryable(error) };
+  }
+  if (id !== undefined) {
+    const message =
+      result.state === 'failed' ? reasonOf(result.error) : options.signal.aborted ? 'stopped' : undefined;
+    await ledger
+      ?.finish(id, result.state, counts, { message, nextDue: options.nextDue?.(result) })
+      .catch((error: unknown) => options.log.error('stage.ledger', { reason: reasonOf(error) }));
+  }
+  return result;
+}
+
+/**
+ * The whole life of a stage for a single run, for the command line. @param ledgerUrl the run is recorded there, unless dry.
+ * @throws what the factory or the ledger throws; a failing run is in the result.
+ */
+export async function runOnce(
+  factory: StageFactory,
+  env: StageEnv,
+  options: { readonly dryRun: boolean; readonly ledgerUrl: string | undefined },
+): Promise<RunResult> {
+  let store: Store | undefined;
+  const stage = await factory(env);
+  try {
+    if (options.ledgerUrl !== undefined && !options.dryRun) store = await openStore(options.ledgerUrl);
+    const ledger = store === undefined ? undefined : await Ledger.open(store);
+    return await performRun(stage, env.name, ledger, {
+      log: env.log,
+      signal: env.signal,
+      dryRun: options.dryRun,
+      progress: () => undefined,
+    });
+  } finally {
+    await stage.close?.();
+    await store?.close();
+  }
+}
