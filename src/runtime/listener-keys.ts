@@ -24,11 +24,11 @@ export const listenerKeys = defineKeys({
     help: 'Connections the system holds ready until they are accepted',
   },
   tls_cert: {
-    type: 'path', reload: 'live',
-    help: 'Certificate chain (PEM); with tls_key the listener speaks TLS. Read again at each reload',
+    type: 'path', reload: 'child',
+    help: 'Certificate chain (PEM); with tls_key the listener speaks TLS. The file is read again at each reload',
   },
   tls_key: {
-    type: 'path', reload: 'live',
+    type: 'path', reload: 'child',
     help: 'Private key (PEM) of tls_cert',
   },
   max_connections: {
