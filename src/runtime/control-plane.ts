@@ -3,7 +3,8 @@
  * implements it on the main thread; every snapshot is plain JSON data without secrets and without message bodies.
  * Times: `...At` are epoch milliseconds, `...Ms` are durations. Nothing here blocks the event loop.
  */
-import type { Logger, LogLevel } from './log-contract.js';
+import type { LogLevel } from './log-contract.js';
+import type { Log } from './log.js';
 import type { MetricRegistry } from './metrics.js';
 import type { Ref } from './ref.js';
 
@@ -198,12 +199,13 @@ export interface ControlPlane {
   ready(): Readiness;
 }
 
-/** How `run` and `stage` ask for a tree: `startTree(config, options): Promise<RunningTree>` of src/tree.ts. */
+/** How `run` asks for a tree: `startTree(config, options): Promise<RunningTree>` of src/tree.ts. */
 export interface TreeOptions {
-  readonly log: Logger;
+  readonly log: Log;
   readonly metrics: MetricRegistry;
-  /** `stage NAME --once`: start what this stage needs and nothing else; no listeners, no schedule. */
-  readonly only?: { readonly stage: string; readonly dryRun: boolean };
+  /** What `reload` reads again: the same files, and the environment with the command line's flags in it. */
+  readonly files: readonly string[];
+  readonly env: Readonly<Record<string, string | undefined>>;
 }
 
 /** What `startTree` of src/tree.ts gives back. */

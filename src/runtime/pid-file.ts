@@ -2,10 +2,9 @@
  * The pid file: one process per file. Start-up and exit of the main thread only (synchronous on purpose).
  *
  * A file left by a killed process is replaced. Its pid may meanwhile belong to somebody else, so a holder counts as
- * live only if /proc says it runs a switchyard (process title or script path); where there is no /proc, if it exists.
+ * live only if it runs the same Node program as this one; where there is no /proc, if it exists.
  */
-import { linkSync, readFileSync, renameSync, unlinkSync, writeFileSync } from 'node:fs';
-import { basename } from 'node:path';
+import { linkSync, readFileSync, readlinkSync, renameSync, unlinkSync, writeFileSync } from 'node:fs';
 
 const ATTEMPTS = 5;
 
@@ -34,7 +33,7 @@ function readPid(file: string): number | undefined {
   }
 }
 
-function isSwitchyard(pid: number): boolean {
+function isLive(pid: number): boolean {
   if (pid === process.pid) return false; // a container's process 1 finds its predecessor's file
   try {
     process.kill(pid, 0);
@@ -42,18 +41,17 @@ function isSwitchyard(pid: number): boolean {
     if (codeOf(thrown) !== 'EPERM') return false;
   }
   try {
-    const words = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
-    const script = basename(process.argv[1] ?? 'main.js');
-    return (words[0] ?? '').startsWith('switchyard') || words.some((word) => basename(word) === script);
+    return readlinkSync(`/proc/${pid}/exe`) === readlinkSync('/proc/self/exe');
   } catch (thrown) {
-    return codeOf(thrown) !== 'ESRCH' && process.platform !== 'linux';
+    // Another user's process hides its program: better refuse than run twice.
+    return codeOf(thrown) !== 'ENOENT' || process.platform !== 'linux';
   }
 }
 
 /**
  * Takes the file for this process.
  * @returns removes the file if it still names this process; never throws
- * @throws PidFileHeld when a live switchyard holds it; Error when it can't be written
+ * @throws PidFileHeld when a live process holds it; Error when it can't be written
  */
 export function takePidFile(file: string): () => void {
   const temporary = `${file}.${process.pid}`;
@@ -67,7 +65,7 @@ export function takePidFile(file: string): () => void {
         if (codeOf(thrown) !== 'EEXIST') throw thrown;
       }
       const holder = readPid(file);
-      if (holder !== undefined && isSwitchyard(holder)) throw new PidFileHeld(file, holder);
+      if (holder !== undefined && isLive(holder)) throw new PidFileHeld(file, holder);
       setAside(file, `${temporary}.stale`, holder);
     }
     throw new Error(`${file}: other processes keep taking it`);

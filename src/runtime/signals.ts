@@ -17,9 +17,7 @@ export interface SignalActions {
   reload(): Promise<void>;
   reopenLogs(): Promise<void>;
   drain(): Promise<void>;
-  /** Writes out what the log still holds; at most `FLUSH_MS` are waited. */
-  flush(): Promise<void>;
-  /** Last words before a hard exit, e.g. removing the pid file. Must not throw. */
+  /** Last words before a hard exit: flush the log, remove the pid file. Must not throw. */
   beforeExit(): void;
 }
 
@@ -32,7 +30,6 @@ export interface SignalOptions {
   readonly exit?: (code: number) => void;
 }
 
-const FLUSH_MS = 2000;
 /** What `stop` may take over its own deadline before the process is ended from here. */
 const GRACE_MS = 2000;
 const EXIT_INTERNAL = 70;
@@ -45,11 +42,9 @@ export function installSignals(options: SignalOptions): () => void {
   let stopping = false;
   let leaving = false;
 
-  const leave = async (code: number): Promise<void> => {
+  const leave = (code: number): void => {
     if (leaving) return;
     leaving = true;
-    const limit = new Promise((resolve) => setTimeout(resolve, FLUSH_MS));
-    await Promise.race([actions.flush(), limit]).catch(() => undefined);
     actions.beforeExit();
     exit(code);
   };
@@ -57,7 +52,7 @@ export function installSignals(options: SignalOptions): () => void {
   const stop = (signal: 'SIGTERM' | 'SIGINT'): void => {
     if (stopping) {
       log.warn('signal.second', { signal });
-      void leave(EXIT_BY_SIGNAL[signal]);
+      leave(EXIT_BY_SIGNAL[signal]);
       return;
     }
     stopping = true;
@@ -67,11 +62,11 @@ export function installSignals(options: SignalOptions): () => void {
         deadlineMs: stopDeadlineMs,
         hint: 'a child did not stop; see the log above',
       });
-      void leave(EXIT_INTERNAL);
+      leave(EXIT_INTERNAL);
     }, stopDeadlineMs + GRACE_MS).unref();
     actions.stop(signal).catch((thrown: unknown) => {
       log.fatal('stop.failed', { reason: reasonOf(thrown) });
-      void leave(EXIT_INTERNAL);
+      leave(EXIT_INTERNAL);
     });
   };
 
@@ -91,7 +86,7 @@ export function installSignals(options: SignalOptions): () => void {
     } catch {
       writeSync(2, `switchyard: ${origin}: ${reasonOf(error)}\n`);
     }
-    void leave(EXIT_INTERNAL);
+    leave(EXIT_INTERNAL);
   };
 
   const handlers: readonly (readonly [NodeJS.Signals, () => void])[] = [

@@ -46,11 +46,15 @@ export type Verification =
   | { readonly outcome: 'ok'; readonly id: number; readonly name: string }
   | { readonly outcome: 'refused' | 'locked' };
 
-/** Names that look alike are one account: `Ａlice` and `alice`. */
-function keyOf(name: string): string | undefined {
+/** Names that look alike are one account: `Ａlice` and `alice`. @returns undefined for a name that is not allowed */
+export function keyOf(name: string): string | undefined {
   if (!NAME.test(name) || Buffer.byteLength(name) > NAME_BYTES) return undefined;
   const key = name.normalize('NFKC').toLowerCase();
   return NAME.test(key) && Buffer.byteLength(key) <= NAME_BYTES ? key : undefined;
+}
+
+export function passwordFits(password: string, minPassword: number): boolean {
+  return [...password].length >= minPassword && Buffer.byteLength(password) <= PASSWORD_BYTES;
 }
 
 export class Accounts {
@@ -71,8 +75,7 @@ export class Accounts {
     const { store, hasher, minPassword } = this.options;
     const key = keyOf(name);
     if (key === undefined) return 'bad-name';
-    if ([...password].length < minPassword || Buffer.byteLength(password) > PASSWORD_BYTES)
-      return 'bad-password';
+    if (!passwordFits(password, minPassword)) return 'bad-password';
     // Costs nothing, where hashing first would let anyone burn a core with a name that is taken.
     const found = await store.query('SELECT id FROM accounts WHERE name_key = ?', [key]);
     if (found.rows.length > 0) return 'taken';

@@ -1,0 +1,181 @@
+/**
+ * The shell around the tree: pid file, daemon, admin port, admin HTTP, metrics, statistics, signals, systemd. It knows
+ * the tree only as `startTree`, so that tests run it around a small one. Main thread.
+ */
+import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { startAdminHttp } from '../runtime/admin-http.js';
+import { ensureToken, startAdmin } from '../runtime/admin.js';
+import { valuesOf, type Config } from '../runtime/config.js';
+import type { ControlPlane, RunningTree, TreeOptions } from '../runtime/control-plane.js';
+import { reportFailure, reportReady } from '../runtime/daemon.js';
+import { reasonOf, SwitchyardError } from '../runtime/errors.js';
+import type { Log } from '../runtime/log.js';
+import { MetricRegistry } from '../runtime/metrics.js';
+import { PidFileHeld, takePidFile } from '../runtime/pid-file.js';
+import { adminKeys, processKeys } from '../runtime/process-keys.js';
+import { processMetrics, ProcessSampler } from '../runtime/process-sampler.js';
+import { installSignals } from '../runtime/signals.js';
+import { startStatistics } from '../runtime/statistics.js';
+import { systemMetrics } from '../runtime/system-metrics.js';
+import { systemdNotifier } from '../runtime/systemd.js';
+import { addressOf, adminFiles, processConf } from './conf.js';
+import { EXIT } from './verb.js';
+
+export interface ServiceOptions {
+  readonly config: Config;
+  readonly files: readonly string[];
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly log: Log;
+  readonly version: string;
+  startTree(config: Config, options: TreeOptions): Promise<RunningTree>;
+}
+
+/** A mailbox this deep is warned about with every statistics line (spec packet-server 12). */
+const WARN_DEPTH = 100_000;
+
+type CleanUp = () => void | Promise<void>;
+
+/**
+ * Runs the service until it ends.
+ * @returns the process exit code; never rejects
+ */
+export async function runService(options: ServiceOptions): Promise<number> {
+  const { log } = options;
+  const cleanUps: CleanUp[] = [];
+  let code: number;
+  try {
+    code = await serve(options, cleanUps);
+  } catch (thrown) {
+    code = exitCodeOf(thrown);
+    const text = startFailure(thrown);
+    log.fatal('start.failed', { reason: text, exitCode: code });
+    await reportFailure(text, code);
+  }
+  for (const cleanUp of cleanUps.reverse()) {
+    try {
+      await cleanUp();
+    } catch (thrown) {
+      log.error('stop.cleanup', { reason: reasonOf(thrown) });
+    }
+  }
+  log.notice('process.exit', { exitCode: code });
+  log.flushSync();
+  return code;
+}
+
+async function serve(options: ServiceOptions, cleanUps: CleanUp[]): Promise<number> {
+  const { config, files, env, version, log } = options;
+  const settings = valuesOf(config, 'process', processKeys);
+  process.title = settings.title ?? `switchyard: ${settings.name}: main ${files.join(' ')}`;
+  await mkdir(settings.data_dir, { recursive: true });
+  let removePidFile = (): void => undefined;
+  if (settings.pid_file !== undefined) {
+    removePidFile = takePidFile(settings.pid_file);
+    cleanUps.push(() => removePidFile());
+  }
+  log.notice('process.start', { version, node: process.versions.node, pid: process.pid, files });
+
+  const metrics = new MetricRegistry();
+  const sampler = new ProcessSampler();
+  cleanUps.push(() => sampler.close(), processMetrics(metrics, sampler, version));
+  const started: { control?: ControlPlane } = {};
+  const http = addressOf(valuesOf(config, 'admin', adminKeys).http_address);
+  const adminHttp = await startAdminHttp({ ...http, control: () => started.control, log, version });
+  cleanUps.push(() => adminHttp.close());
+
+  const tree = await options.startTree(config, { log, metrics, files, env });
+  const { control } = tree;
+  started.control = control;
+  // From here on whatever fails must first stop the tree.
+  cleanUps.push(() => tree.stop('exit', settings.stop_deadline));
+  await openAdmin(config, control, log, cleanUps);
+  cleanUps.push(systemMetrics(metrics, control));
+  if (settings.statistics_every > 0) {
+    const intervalMs = settings.statistics_every;
+    cleanUps.push(startStatistics({ control, sampler, log, intervalMs, warnDepth: WARN_DEPTH }));
+  }
+  const systemd = systemdNotifier(log, () => control.live().ok);
+  cleanUps.push(() => systemd.close());
+  const removeSignals = installSignals({
+    log,
+    stopDeadlineMs: settings.stop_deadline,
+    actions: {
+      stop: (reason) => {
+        systemd.stopping();
+        return tree.stop(reason, settings.stop_deadline);
+      },
+      reload: async () => logReload(log, await control.reload()),
+      reopenLogs: () => log.reopen(),
+      drain: async () => {
+        systemd.stopping();
+        await control.drain();
+      },
+      beforeExit: () => {
+        log.flushSync();
+        removePidFile();
+      },
+    },
+  });
+  cleanUps.push(removeSignals);
+  log.notice('process.ready', { startMs: Math.round(performance.now()) });
+  systemd.ready(`running, pid ${process.pid}`);
+  reportReady();
+  return tree.exited;
+}
+
+async function openAdmin(
+  config: Config,
+  control: ControlPlane,
+  log: Log,
+  cleanUps: CleanUp[],
+): Promise<void> {
+  const { dataDir, admin, adminToken } = processConf(config);
+  const paths = adminFiles(dataDir);
+  const token = adminToken ?? (await ensureToken(paths.token));
+  const server = await startAdmin({ host: admin.host ?? '127.0.0.1', port: admin.port, token, control, log });
+  cleanUps.push(() => server.close());
+  const shown = server.host.includes(':') ? `[${server.host}]` : server.host;
+  await writeFile(paths.address, `${shown}:${server.port}\n`);
+  cleanUps.push(() => rm(paths.address, { force: true }));
+}
+
+function logReload(log: Log, outcome: Awaited<ReturnType<ControlPlane['reload']>>): void {
+  if (!outcome.ok) {
+    log.error('reload.refused', { problems: outcome.problems });
+    return;
+  }
+  log.notice('reload.done', { changes: outcome.changes.length });
+  for (const line of outcome.changes) log.notice('reload.change', { line });
+}
+
+function startFailure(thrown: unknown): string {
+  const { code, address, port } = thrown as NodeJS.ErrnoException & { address?: string; port?: number };
+  if (code === 'EADDRINUSE') {
+    return `${address}:${port} is taken by another process; stop it or change the address in the conf`;
+  }
+  if (code === 'EACCES' && port !== undefined) return `no permission to listen on ${address}:${port}`;
+  if (thrown instanceof SwitchyardError) return `${thrown.message} (${thrown.hint})`;
+  return reasonOf(thrown);
+}
+
+/** sysexits of a failed start. */
+export function exitCodeOf(thrown: unknown): number {
+  if (thrown instanceof SwitchyardError) return thrown.exitCode;
+  if (thrown instanceof PidFileHeld) return EXIT.temporary;
+  switch ((thrown as NodeJS.ErrnoException).code) {
+    case 'EADDRINUSE':
+    case 'EADDRNOTAVAIL':
+      return EXIT.unavailable;
+    case 'EACCES':
+    case 'EPERM':
+      return EXIT.permission;
+    case 'ENOENT':
+    case 'ENOTDIR':
+    case 'EROFS':
+    case 'ENOSPC':
+    case 'EEXIST':
+      return EXIT.cannotCreate;
+    default:
+      return EXIT.internal;
+  }
+}

@@ -1,0 +1,100 @@
+/** `stage NAME --once`: one run of a pipeline stage in this process, recorded in the ledger, without a server. */
+import { createLog } from '../runtime/log.js';
+import { reasonOf } from '../runtime/errors.js';
+import { nearest } from '../runtime/nearest.js';
+import { logKeys } from '../runtime/process-keys.js';
+import { sectionsOf, valuesOf, type Config, type ConfigSection } from '../runtime/config.js';
+import type { RunResult, StageEnv, StageFactory } from '../actors/pipeline/stage-run.js';
+import { loadOrPrint } from './conf.js';
+import { EXIT, UsageFault, type CliIo, type Verb, type VerbArgs } from './verb.js';
+
+const BY_SIGNAL = { SIGINT: 130, SIGTERM: 143 } as const;
+
+export const stage: Verb = {
+  name: 'stage',
+  usage: 'NAME --once [--dry-run] [--json] CONF-FILE...',
+  help: 'one run of a stage in this process; exit 75 when trying again may help',
+  async run(args, io) {
+    const [name, extra] = args.words;
+    if (name === undefined) throw new UsageFault('which stage?');
+    if (extra !== undefined) throw new UsageFault(`unexpected argument "${extra}"`);
+    if (!args.flags.once) {
+      throw new UsageFault(`--once is missing; a running server does it with: ctl run ${name}`);
+    }
+    if (args.files.length === 0) throw new UsageFault('no conf file; try conf/*.conf');
+    const config = await loadOrPrint(args.files, args.env, io);
+    if (config === undefined) return EXIT.conf;
+    return runStage(sectionOf(config, name), config, args, io);
+  },
+};
+
+function sectionOf(config: Config, name: string): ConfigSection {
+  const stages = sectionsOf(config, 'stage');
+  const found = stages.find((section) => section.name === name);
+  if (found !== undefined) return found;
+  const names = stages.map((section) => section.name);
+  const near = nearest(name, names);
+  const known = near === undefined ? `there are ${names.join(' ') || 'none'}` : `did you mean ${near}?`;
+  throw new UsageFault(`the conf has no [stage ${name}]; ${known}`);
+}
+
+async function runStage(
+  section: ConfigSection,
+  config: Config,
+  { flags }: VerbArgs,
+  io: CliIo,
+): Promise<number> {
+  const log = createLog({ ...valuesOf(config, 'log', logKeys), file: undefined });
+  const abort = new AbortController();
+  let bySignal: keyof typeof BY_SIGNAL | undefined;
+  const end = (signal: NodeJS.Signals): void => {
+    bySignal = signal === 'SIGINT' ? 'SIGINT' : 'SIGTERM';
+    abort.abort();
+  };
+  process.once('SIGINT', end).once('SIGTERM', end);
+  try {
+    const env: StageEnv = {
+      name: section.name,
+      params: section.values,
+      log: log.child({ stage: section.name }),
+      signal: abort.signal,
+    };
+    const { createStage, runOnce } = await loadStage(String(section.values['type']));
+    const ledger = section.values['ledger'];
+    const ledgerUrl = typeof ledger === 'string' ? ledger : undefined;
+    const result = await runOnce(createStage, env, { dryRun: flags.dryRun, ledgerUrl });
+    report(section.name, result, flags.json, io);
+    if (bySignal !== undefined) return BY_SIGNAL[bySignal];
+    return result.state === 'ok' ? EXIT.ok : result.retryable ? EXIT.temporary : EXIT.failed;
+  } finally {
+    process.off('SIGINT', end).off('SIGTERM', end);
+    log.close();
+  }
+}
+
+function report(
+  name: string,
+  { state, counts, ms, error, retryable }: RunResult,
+  json: boolean,
+  io: CliIo,
+): void {
+  const reason = error === undefined ? undefined : reasonOf(error);
+  if (json) {
+    io.out(JSON.stringify({ stage: name, state, ms, retryable, ...counts, error: reason }));
+    return;
+  }
+  const sums = Object.entries(counts).map(([key, value]) => `${key} ${value}`);
+  io.out(`${name}: ${state} after ${ms} ms; ${sums.join(', ')}`);
+  if (reason !== undefined) io.err(`switchyard: ${reason}${retryable ? ' (trying again may help)' : ''}`);
+}
+
+/** The module of a type has its name; the conf's check has made sure that the type exists. */
+async function loadStage(
+  type: string,
+): Promise<{ createStage: StageFactory; runOnce: typeof import('../actors/pipeline/stage-run.js').runOnce }> {
+  if (!/^[a-z][a-z0-9-]*$/.test(type)) throw new UsageFault(`"${type}" is no stage type`);
+  const module = (await import(`../actors/pipeline/${type}.js`)) as { createStage?: StageFactory };
+  if (module.createStage === undefined) throw new UsageFault(`"${type}" is no stage type`);
+  const { runOnce } = await import('../actors/pipeline/stage-run.js');
+  return { createStage: module.createStage, runOnce };
+}
