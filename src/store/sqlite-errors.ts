@@ -1,5 +1,4 @@
 /** SQLite's result codes in the words of the store contract. Thread of the database. */
-import Database from 'better-sqlite3';
 import { StoreError, type StoreErrorCode } from './driver.js';
 
 /** An error of ours, thrown inside the thread. */
@@ -24,11 +23,12 @@ const DUPLICATE = /^SQLITE_CONSTRAINT_(PRIMARYKEY|UNIQUE|ROWID)$/;
 export function failure(error: unknown): { code: StoreErrorCode; message: string } {
   const message = error instanceof Error ? error.message : String(error);
   if (error instanceof StoreError) return { code: error.code, message };
-  if (error instanceof Database.SqliteError) {
-    if (DUPLICATE.test(error.code)) return { code: 'DUPLICATE', message };
+  const sqliteCode = error instanceof Error && 'code' in error ? String(error.code) : '';
+  if (sqliteCode.startsWith('SQLITE_')) {
+    if (DUPLICATE.test(sqliteCode)) return { code: 'DUPLICATE', message };
     if (/^no such table/.test(message)) return { code: 'NO_TABLE', message };
     // Extended codes carry a suffix: SQLITE_BUSY_SNAPSHOT.
-    const primary = error.code.split('_', 2).join('_');
+    const primary = sqliteCode.split('_', 2).join('_');
     return { code: BY_CODE[primary] ?? (primary === 'SQLITE_ERROR' ? 'SYNTAX' : 'DATABASE'), message };
   }
   // The driver itself complains with plain errors: too many statements, or values that do not fit.
