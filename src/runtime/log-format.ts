@@ -19,7 +19,7 @@ export function cleanFields(fields: LogFields): Record<string, unknown> {
   let count = 0;
   try {
     for (const key of Object.keys(fields)) {
-      if (key === 'actor') continue;
+      if (key === 'actor' || key === '__proto__') continue;
       if (++count > MAX_KEYS) break;
       const value = cleanMember(fields, key, 0);
       if (value !== undefined) clean[taken.has(key) ? `${key}_` : key] = value;
@@ -67,7 +67,9 @@ function cleanObject(value: object, depth: number): unknown {
   }
   if (value instanceof Map || value instanceof Set) return `(${value.size} entries)`;
   const clean: Record<string, unknown> = {};
-  for (const key of Object.keys(value).slice(0, MAX_ITEMS)) clean[key] = cleanMember(value, key, depth + 1);
+  for (const key of Object.keys(value).slice(0, MAX_ITEMS)) {
+    if (key !== '__proto__') clean[key] = cleanMember(value, key, depth + 1);
+  }
   return clean;
 }
 

@@ -103,6 +103,8 @@ class MainLog implements Log {
         customLevels: { notice: 35 },
         base: null,
         formatters: { level: (level) => ({ level }) },
+        // Errors come taken apart already; pino's own serializer would rename their type.
+        serializers: { err: (value: unknown) => value },
         timestamp: () => `,"ts":"${localTime(this.jsonTime)}"`,
       },
       { write: (line: string) => this.file.write(line, this.jsonDroppable) },
