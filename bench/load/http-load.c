@@ -320,8 +320,8 @@ static void parse_options(int argc, char **argv) {
       case 'V': puts("http-load of Switchyard, options and closing lines of webbench 1.5"); exit(0);
       case 'h': puts(usage); exit(0);
       default:
-        if (optopt != '?') fail(2, "%s", usage);
-        puts(usage); /* -? itself */
+        if (strcmp(argv[optind - 1], "-?") != 0) fail(2, "%s", usage);
+        puts(usage);
         exit(0);
     }
   if (optind != argc - 1) fail(2, "one URL is needed\n%s", usage);

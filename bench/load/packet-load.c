@@ -7,7 +7,6 @@
 #include "packet-wire.h"
 #include <getopt.h>
 #include <poll.h>
-#include <sched.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 
@@ -18,6 +17,7 @@ struct shared {
 };
 
 static struct shared *shared;
+
 static void drop(struct connection *c) {
   if (c->fd >= 0) close(c->fd);
   c->fd = -1;
@@ -145,6 +145,12 @@ static int hold(struct connection *all, int count) {
   return alive == count ? 0 : 3;
 }
 
+static int nobody_owes(const struct connection *all, int count) {
+  for (int i = 0; i < count; i++)
+    if (all[i].fd >= 0 && all[i].received < all[i].sent) return 0;
+  return 1;
+}
+
 static void run(int process) {
   int count = opt.connections / opt.processes + (process < opt.connections % opt.processes);
   int epoll = epoll_create1(EPOLL_CLOEXEC), measuring = 0;
@@ -191,6 +197,7 @@ static void run(int process) {
   /* Nothing new is sent now: every reply still due must come within ten seconds of the last one. */
   for (uint64_t deadline = now + 10 * SECOND; now < deadline && mine->received < mine->sent; now = now_ns()) {
     int n = epoll_wait(epoll, events, 1024, 100);
+    if (n == 0 && nobody_owes(all, count)) break;
     for (int i = 0; i < n; i++) {
       struct connection *c = events[i].data.ptr;
       if (c->fd < 0) continue;
