@@ -6,7 +6,7 @@
  * By hand because the usual library's flushSync never returns while the disk is full (seen with sonic-boom 4.2.1 on
  * /dev/full) and it cannot rotate.
  */
-import { closeSync, constants, fstatSync, mkdirSync, openSync, write, writeSync } from 'node:fs';
+import { closeSync, fstatSync, mkdirSync, openSync, write, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { SwitchyardError } from './errors.js';
 import { dayOf, shiftFiles } from './log-rotate.js';
@@ -47,6 +47,8 @@ const RETRY_MS = 1000;
 const AGAIN_MS = 20;
 const CHUNK_BYTES = 256 << 10;
 const LANDING_MS = 500;
+/** How long a reader of stderr that is slow may hold up the exit. */
+const EXIT_MS = 1500;
 
 interface Chunk {
   readonly bytes: Buffer;
@@ -132,16 +134,18 @@ export class LogFile {
     if (this.inFlight) this.awaitLanding();
     this.epoch++;
     this.busy = this.inFlight = false;
+    if (this.reopens.length > 0) this.schedule();
     const chunk = this.takeAll();
     this.chunk = undefined;
     if (chunk === undefined) return;
-    for (let again = 0; chunk.offset < chunk.bytes.length;) {
+    const deadline = performance.now() + EXIT_MS;
+    while (chunk.offset < chunk.bytes.length) {
       try {
         const written = writeSync(this.fd, chunk.bytes, chunk.offset);
         chunk.offset += written;
         this.size += written;
       } catch (error) {
-        if ((error as NodeJS.ErrnoException).code === 'EAGAIN' && again++ < 25) {
+        if ((error as NodeJS.ErrnoException).code === 'EAGAIN' && performance.now() < deadline) {
           sleep(AGAIN_MS);
           continue;
         }
@@ -306,7 +310,11 @@ export class LogFile {
     if (file === undefined || !this.regular || this.now() < this.rotateNotBefore) return false;
     const today = dayOf(this.now());
     if (this.size === 0) this.day = today;
-    return this.size > 0 && ((maxSize > 0 && this.size + bytes > maxSize) || (daily && today !== this.day));
+    if (this.size > 0 && daily && today !== this.day) return true;
+    if (maxSize === 0 || this.size + bytes <= maxSize) return false;
+    // Asked again: somebody may have cut the file short.
+    this.size = fstatSync(this.fd).size;
+    return this.size > 0 && this.size + bytes > maxSize;
   }
 
   /** A failure goes on with the old file for a minute. */
@@ -358,14 +366,10 @@ function sleep(ms: number): void {
 }
 
 /**
- * A pipe is opened anew without blocking: a reader that stopped would else hold a system thread, and the exit. Other
- * kinds (terminal, socket, file) are used as they are.
+ * Node makes a pipe or socket behind process.stderr non-blocking when that is first looked at: a reader that stopped
+ * then gives EAGAIN instead of holding a system thread, and the exit with it.
  */
 function openStderr(fd: number): number {
-  try {
-    if (!fstatSync(fd).isFIFO()) return fd;
-    return openSync(`/proc/self/fd/${fd}`, constants.O_WRONLY | constants.O_NONBLOCK);
-  } catch {
-    return fd;
-  }
+  void process.stderr.fd;
+  return fd;
 }
