@@ -66,7 +66,7 @@ export async function runService(options: ServiceOptions): Promise<number> {
 async function serve(options: ServiceOptions, cleanUps: CleanUp[]): Promise<number> {
   const { config, files, env, version, log } = options;
   const settings = valuesOf(config, 'process', processKeys);
-  process.title = settings.title ?? `switchyard: ${settings.name}: main ${files.join(' ')}`;
+  process.title = settings.title ?? `${settings.name}: main ${files.join(' ')}`;
   await mkdir(settings.data_dir, { recursive: true });
   let removePidFile = (): void => undefined;
   if (settings.pid_file !== undefined) {

@@ -4,8 +4,8 @@
  */
 import { spawn } from 'node:child_process';
 
-/** Set in the child's environment; its value is of no interest. */
-const CHILD_MARK = 'SWITCHYARD_DAEMON_CHILD';
+/** Set in the child's environment. Not `SWITCHYARD_...`: those variables are conf values. */
+const CHILD_MARK = 'DAEMON_OF_SWITCHYARD';
 
 type ChildMessage =
   { readonly type: 'ready' } | { readonly type: 'failed'; readonly text: string; readonly exitCode: number };

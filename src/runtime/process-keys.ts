@@ -8,7 +8,7 @@ export const processKeys = defineKeys({
   },
   title: {
     type: 'string', reload: 'live',
-    help: 'Process title shown by ps; without it `switchyard: ` and the name',
+    help: 'Process title shown by ps; without it the name, `: main` and the conf files',
   },
   data_dir: {
     type: 'path', default: 'var', reload: 'process',
@@ -91,6 +91,10 @@ export const poolKeys = defineKeys({
   max_heap: {
     type: 'size', default: '512m', min: 16_777_216, reload: 'process',
     help: 'JavaScript heap of each worker; one that needs more is ended and restarted',
+  },
+  spin: {
+    type: 'duration', default: '0', min: 0, max: 1000, reload: 'process',
+    help: 'How long a worker looks for the next message before it sleeps: less latency for more CPU, e.g. 0.05ms',
   },
 }); // prettier-ignore
 

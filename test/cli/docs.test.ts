@@ -57,4 +57,9 @@ describe('every declared key', () => {
     if (spec.type === 'enum') expect(spec.values?.length).toBeGreaterThan(0);
     expect(spec.required === true && spec.default !== undefined).toBe(false);
   });
+
+  it('has aliases that no other key has', () => {
+    const aliases = all.flatMap(({ spec }) => (spec.aliases ?? []).map((alias) => alias.toLowerCase()));
+    expect(aliases).toEqual([...new Set(aliases)]);
+  });
 });
