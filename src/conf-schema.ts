@@ -2,8 +2,11 @@
  * Every conf section there is, in the order the documents list them. A new kind of section is one line in
  * `allSections`, a new actor or stage type one line in the table of actors. Pure data; any thread.
  */
+import { actorTypes } from './actors/index.js';
 import { actorKeys } from './runtime/actor-keys.js';
 import type { ConfSchema, SectionView } from './runtime/config.js';
+import { gatewaySection } from './runtime/gateway-keys.js';
+import { httpSection } from './runtime/http-keys.js';
 import { listenerSection, reactorSection } from './runtime/listener-keys.js';
 import { processSections } from './runtime/process-keys.js';
 import type { Keys, SectionSpec } from './runtime/schema.js';
@@ -21,13 +24,22 @@ export function allSections(): readonly SectionSpec[] {
     ...processSections,
     reactorSection,
     listenerSection,
+    httpSection,
+    gatewaySection,
     { section: 'actor', named: true, help: 'An actor; further keys depend on its type', keys: actorKeys },
+    {
+      section: 'stage',
+      named: true,
+      help: 'A pipeline stage; further keys depend on its type',
+      keys: actorKeys,
+    },
   ];
 }
 
 /** The types of [actor NAME] and [stage NAME] with their keys. */
 export function allTypes(): readonly TypedKeys[] {
-  return [];
+  const sectionOf = { service: 'actor', stage: 'stage' } as const;
+  return actorTypes.map(({ type, kind, help, keys }) => ({ section: sectionOf[kind], type, help, keys }));
 }
 
 /** What `loadConfig` and `diffConfig` take. */

@@ -9,6 +9,7 @@ import type { ExitReason } from './child-spec.js';
 export interface ActorSpec {
   /** Name without shard. */
   readonly name: Ref;
+  readonly kind: 'service' | 'stage';
   readonly pool: string;
   readonly shards: number;
   /** URL of the compiled module and its export (an ActorFactory). */
@@ -28,7 +29,8 @@ export interface ActorEntry {
   readonly ref: Ref;
   readonly number: number;
   readonly shard: number;
-  readonly spec: ActorSpec;
+  /** Replaced by a reload; the mailbox stays. */
+  spec: ActorSpec;
   readonly mailbox: Mailbox;
   /** Where it lives now. */
   bridge: Bridge | undefined;

@@ -7,23 +7,23 @@ export const actorKeys = defineKeys({
     help: 'What it does: a name from the table of actor types (docs/configuration.md lists them)',
   },
   pool: {
-    type: 'string', default: 'main', reload: 'child',
+    type: 'string', default: 'main', reload: 'process',
     help: 'Worker pool that hosts it; a pool without a section has one worker',
   },
   shards: {
-    type: 'int', default: '1', min: 1, max: 256, reload: 'child',
+    type: 'int', default: '1', min: 1, max: 256, reload: 'process',
     help: 'Instances that share the work by connection or key; order holds within each',
   },
   mailbox_bytes: {
-    type: 'size', default: '1m', min: 16_384, max: 1_073_741_824, reload: 'child',
+    type: 'size', default: '1m', min: 16_384, max: 1_073_741_824, reload: 'process',
     help: 'Size of the mailbox of each instance, rounded up to a power of two',
   },
   mailbox_messages: {
-    type: 'int', default: '65536', min: 1, max: 16_777_216, reload: 'child',
+    type: 'int', default: '65536', min: 1, max: 16_777_216, reload: 'process',
     help: 'Most messages waiting in the mailbox of each instance',
   },
   mailbox_policy: {
-    type: 'enum', values: ['pause-reading', 'reject', 'drop-oldest'], default: 'pause-reading', reload: 'child',
+    type: 'enum', values: ['pause-reading', 'reject', 'drop-oldest'], default: 'pause-reading', reload: 'process',
     help: 'When it is full: stop reading from the clients, refuse the message, or drop the oldest waiting one',
   },
   heartbeat: {

@@ -89,6 +89,16 @@ export const ERRORS = {
     77,
     'ports below 1024 need CAP_NET_BIND_SERVICE; choose a higher one',
   ),
+  NET_PROTOCOL: entry(
+    'listener {listener}: no protocol {protocol}, there is: {known}',
+    78,
+    'set protocol in the [listener] section',
+  ),
+  NET_ACTOR: entry(
+    'listener {listener}: no actor {actor} to give its frames to',
+    78,
+    'add an [actor] section of that name, or set actor in the [listener] section',
+  ),
   NET_TLS: entry(
     'listener {listener}: cannot use {file}: {reason}',
     78,

@@ -41,7 +41,7 @@ export class Lifecycle {
   constructor(private readonly parts: LifecycleParts) {}
 
   childSpec(entry: ActorEntry, shutdownMs: number, restart: ChildSpec['restart']): ChildSpec {
-    const place = this.pool(entry.spec).place();
+    const place = this.pool(entry.spec).placeOf(entry.ref);
     return { id: entry.ref, restart, shutdownMs, start: () => this.start(entry, place) };
   }
 

@@ -1,5 +1,6 @@
 /** A named group of worker threads. Threads are made when the first actor needs them and again after a death. Main thread. */
 import { Bridge, type BridgeEvents } from './bridge.js';
+import type { Ref } from './ref.js';
 
 export interface PoolOptions {
   readonly name: string;
@@ -10,6 +11,7 @@ export interface PoolOptions {
 
 export class Pool {
   private readonly bridges: (Bridge | undefined)[] = [];
+  private readonly places = new Map<Ref, number>();
   private nextPlace = 0;
 
   constructor(
@@ -17,9 +19,11 @@ export class Pool {
     private readonly events: BridgeEvents,
   ) {}
 
-  /** @returns the place (worker index) for a new actor: round robin, kept for its life */
-  place(): number {
-    return this.nextPlace++ % this.options.workers;
+  /** @returns the worker index of an actor: round robin, kept for its life */
+  placeOf(ref: Ref): number {
+    const place = this.places.get(ref) ?? this.nextPlace++ % this.options.workers;
+    this.places.set(ref, place);
+    return place;
   }
 
   /** The live worker of a place, started if need be. @throws when the thread does not come up. */

@@ -9,7 +9,7 @@ import type { Bridge } from './bridge.js';
 import { codecNumber } from './codecs.js';
 import type { DeadLetterSnapshot } from './control-plane.js';
 import { DeadLetters } from './dead-letters.js';
-import { SwitchyardError, reasonOf } from './errors.js';
+import { reasonOf } from './errors.js';
 import type { FrameSink, ReplyTarget } from './frame-sink.js';
 import { HeartbeatMonitor } from './heartbeat.js';
 import { Lifecycle } from './lifecycle.js';
@@ -88,22 +88,29 @@ export class System {
     this.pools.set(options.name, pool);
   }
 
-  /** Creates the mailboxes of an actor and its shards. @returns children for the supervisor, one per shard */
+  /**
+   * Creates the mailboxes of an actor and its shards, or gives those that exist a new specification.
+   * @returns children for the supervisor, one per shard
+   */
   spawn(spec: ActorSpec, shutdownMs: number, restart: ChildSpec['restart']): readonly ChildSpec[] {
     return Array.from({ length: spec.shards }, (_, shard) => {
       const ref = refOf(spec.name, shard, spec.shards);
-      if (this.registry.get(ref) !== undefined)
-        throw new SwitchyardError('ACT_START', { ref, reason: 'the name is taken' });
-      const number = this.registry.nextNumber();
-      const entry: ActorEntry = {
-        ref, number, shard, spec,
-        mailbox: new Mailbox(ref, number, spec.mailbox),
-        bridge: undefined, state: 'stopped', startedAt: 0, starts: 0, lastError: undefined,
-        watchers: new Set(), retriedMessage: -1, starting: undefined, stopped: undefined, ended: undefined,
-      }; // prettier-ignore
-      this.registry.add(entry);
+      const entry = this.registry.get(ref) ?? this.createEntry(ref, shard, spec);
+      entry.spec = spec;
       return this.lifecycle.childSpec(entry, shutdownMs, restart);
     });
+  }
+
+  private createEntry(ref: Ref, shard: number, spec: ActorSpec): ActorEntry {
+    const number = this.registry.nextNumber();
+    const entry: ActorEntry = {
+      ref, number, shard, spec,
+      mailbox: new Mailbox(ref, number, spec.mailbox),
+      bridge: undefined, state: 'stopped', startedAt: 0, starts: 0, lastError: undefined,
+      watchers: new Set(), retriedMessage: -1, starting: undefined, stopped: undefined, ended: undefined,
+    }; // prettier-ignore
+    this.registry.add(entry);
+    return entry;
   }
 
   /** Forgets a stopped actor; what waits in its mailbox goes to the dead letters as one entry. */

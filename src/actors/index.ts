@@ -1,0 +1,36 @@
+/**
+ * Every actor type there is: the table to read first. A new one is a file and a line here. The modules are named by path, because
+ * they are loaded by the worker that hosts the actor; only their keys are needed on the main thread.
+ */
+import { entryUrl } from '../runtime/entry.js';
+import type { Keys } from '../runtime/schema.js';
+import { packetKeys } from './packet/keys.js';
+
+export interface ActorType {
+  /** As written in the conf: `type = packet`. */
+  readonly type: string;
+  /** `stage`: a [stage NAME] with a schedule and a run ledger; `service`: an [actor NAME] that answers. */
+  readonly kind: 'service' | 'stage';
+  readonly help: string;
+  /** Keys beyond those that every actor has. */
+  readonly keys: Keys;
+  /** Compiled module, relative to this file, and its export, an ActorFactory. */
+  readonly module: string;
+  readonly factory: string;
+}
+
+export const actorTypes: readonly ActorType[] = [
+  {
+    type: 'packet',
+    kind: 'service',
+    help: 'The packet server: ping, register, login',
+    keys: packetKeys,
+    module: './packet/server.js',
+    factory: 'createPacketServer',
+  },
+];
+
+/** @returns URL of the compiled module, wherever this file runs from */
+export function actorModule(type: ActorType): string {
+  return entryUrl(type.module, import.meta.url).href;
+}

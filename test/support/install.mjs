@@ -1,0 +1,31 @@
+/**
+ * Debian packages that tests use as real peers. Installed when missing and root; otherwise said loudly, and in CI
+ * (CI=true) a missing one is a failure.
+ */
+import { spawnSync } from 'node:child_process';
+
+/** [what to look for on the PATH, package, what is skipped without it] */
+const PROGRAMS = [
+  ['openssl', 'openssl', 'TLS tests'],
+  ['cc', 'gcc', 'load generators of bench/'],
+];
+
+const has = (program) => spawnSync('sh', ['-c', `command -v ${program}`]).status === 0;
+
+export function installServers() {
+  const missing = PROGRAMS.filter(([program]) => !has(program));
+  if (missing.length === 0) return;
+  const root = process.getuid?.() === 0 && has('apt-get');
+  if (root) {
+    const packages = missing.map(([, name]) => name).join(' ');
+    console.log(`installing Debian packages: ${packages}`);
+    const install = `apt-get update -qq && apt-get install -y -qq --no-install-recommends ${packages} libc6-dev`;
+    spawnSync('sh', ['-c', install], { stdio: 'inherit', env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' } });
+  }
+  for (const [program, name, what] of missing) {
+    if (has(program)) continue;
+    const line = `MISSING ${program} (Debian package ${name}): ${what}`;
+    if (process.env.CI === 'true') throw new Error(line);
+    console.error(`\n!!! ${line} will be skipped\n`);
+  }
+}
