@@ -91,9 +91,7 @@ describe('the service', () => {
     const { child, done } = launch([harness, conf]);
     await seen('process.ready');
     expect(readFileSync(join(folder, 'pid'), 'utf8')).toBe(`${child.pid}\n`);
-    expect(readFileSync(`/proc/${child.pid}/cmdline`, 'utf8')).toContain(
-      `switchyard: main ${conf}`,
-    );
+    expect(readFileSync(`/proc/${child.pid}/cmdline`, 'utf8')).toContain(`switchyard: main ${conf}`);
     await seen('statistics');
     const port = logged('admin.http.listening')?.['port'];
     expect((await fetch(`http://127.0.0.1:${String(port)}/readyz`)).status).toBe(200);
