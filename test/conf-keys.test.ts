@@ -10,12 +10,14 @@ import { buildConfig, loadConfig, sectionTitle, type Config } from '../src/runti
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
-/** Sources without comments and strings' help texts, per file, the declaring files left out. */
+/** Sources without comments; the declaring files also without strings, whose help texts name keys. */
 function readingSources(): string[] {
   return readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' })
-    .filter((name) => name.endsWith('.ts') && !name.endsWith('-keys.ts'))
-    .map((name) => readFileSync(join(root, 'src', name), 'utf8'))
-    .map((text) => text.replace(/\/\*[^]*?\*\/|^\s*\/\/.*$/gm, ''));
+    .filter((name) => name.endsWith('.ts'))
+    .map((name) => {
+      const code = readFileSync(join(root, 'src', name), 'utf8').replace(/\/\*[^]*?\*\/|^\s*\/\/.*$/gm, '');
+      return /keys\.ts$/.test(name) ? code.replace(/'(?:[^'\\\n]|\\.)*'/g, "''") : code;
+    });
 }
 
 /** `.key`, `['key']` or `{ key }` taken apart out of something. */

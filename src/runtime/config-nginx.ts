@@ -78,6 +78,11 @@ export function readNginxConf(file: string, content: Uint8Array, sections: reado
     }); // prettier-ignore
     const head = key('protocol', 'packet');
     const name = ports.length === 1 ? 'packet' : `packet-${index}`;
+    if (index === 0 && sections.some(({ section }) => section === 'actor')) {
+      // The file alone must be enough to run the server.
+      entries.push(sectionEntry('actor', 'packet', head), key('type', 'packet'));
+    }
+    // With several ports the listeners have numbers; the frames of all go to the one actor.
     entries.push(
       sectionEntry('listener', name, head),
       head,

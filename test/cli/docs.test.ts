@@ -58,8 +58,12 @@ describe('every declared key', () => {
     expect(spec.required === true && spec.default !== undefined).toBe(false);
   });
 
-  it('has aliases that no other key has', () => {
-    const aliases = all.flatMap(({ spec }) => (spec.aliases ?? []).map((alias) => alias.toLowerCase()));
-    expect(aliases).toEqual([...new Set(aliases)]);
+  it('of a section has aliases that no other section has, so that nginx.conf finds the one meant', () => {
+    const aliases = allSections().flatMap(({ keys }) =>
+      Object.values(keys).flatMap((spec) => spec.aliases ?? []),
+    );
+    const lower = aliases.map((alias) => alias.toLowerCase());
+    expect(lower).toEqual([...new Set(lower)]);
+    expect(lower).toContain('sock_maxwaittime');
   });
 });

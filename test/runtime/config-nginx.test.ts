@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { confSchema } from '../../src/conf-schema.js';
 import { atoi, isNginxConf, readNginxConf } from '../../src/runtime/config-nginx.js';
 import { problemText } from '../../src/runtime/config-reader.js';
 import { buildConfig, sectionsOf, valuesOf, type LoadedConfig } from '../../src/runtime/config.js';
@@ -63,6 +64,16 @@ describe("the packet server's nginx.conf", () => {
     }
     expect(valuesOf(config, 'log', logKeys)).toMatchObject({ file: 'error.log', level: 'debug' });
     expect(valuesOf(config, 'process', processKeys).daemon).toBe(true);
+  });
+
+  it('alone is enough: it brings the actor that answers', () => {
+    const whole = confSchema();
+    const text = readNginxConf('nginx.conf', Buffer.from(shipped), whole.sections);
+    const { config, problems } = buildConfig([text], whole, {});
+    expect(problems.filter((p) => p.severity === 'error')).toEqual([]);
+    expect(sectionsOf(config, 'actor').map((s) => [s.name, s.values['type']])).toEqual([
+      ['packet', 'packet'],
+    ]);
   });
 
   it('notes each key without a meaning here, without its value', () => {
