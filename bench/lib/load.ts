@@ -44,6 +44,7 @@ export interface PacketLoadOptions {
   readonly user?: string;
   readonly password?: string;
   readonly processes?: number;
+  readonly core?: number;
 }
 
 export interface HttpLoadOptions {
@@ -56,18 +57,23 @@ export interface HttpLoadOptions {
   readonly keepAlive: boolean;
   /** File with the body of a right answer. */
   readonly bodyFile: string;
+  readonly core?: number;
 }
 
-/** Exit code 3 of packet-load (wrong replies) is a result, not an error: the caller reads `failed`. */
+/**
+ * Exit code 3 of packet-load (wrong replies) is a result, not an error: the caller reads `failed`.
+ * @param core CPU core the generator is kept on; undefined leaves it to the system
+ */
 async function runTool(
   tool: NativeTool,
   args: readonly string[],
   env: Readonly<Record<string, string>>,
+  core: number | undefined,
 ): Promise<LoadResult> {
-  const child = spawn(native(tool), args, {
-    env: { ...process.env, ...env },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
+  const words = [native(tool), ...args];
+  if (core !== undefined) words.unshift('taskset', '-c', String(core));
+  const [command = '', ...rest] = words;
+  const child = spawn(command, rest, { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
   let out = '';
   let err = '';
   child.stdout.setEncoding('utf8').on('data', (text: string) => (out += text));
@@ -82,10 +88,10 @@ async function runTool(
 }
 
 export async function packetLoad(options: PacketLoadOptions): Promise<LoadResult> {
-  const { user, password, ...numbers } = options;
+  const { user, password, core, ...numbers } = options;
   const args = Object.entries(numbers).flatMap(([name, value]) => [`--${name}`, String(value)]);
   if (user !== undefined) args.push('--user', user);
-  return runTool('packet-load', args, password === undefined ? {} : { PACKET_LOAD_PASSWORD: password });
+  return runTool('packet-load', args, password === undefined ? {} : { PACKET_LOAD_PASSWORD: password }, core);
 }
 
 export async function httpLoad(options: HttpLoadOptions): Promise<LoadResult> {
@@ -93,7 +99,7 @@ export async function httpLoad(options: HttpLoadOptions): Promise<LoadResult> {
   const args = [version, '-c', String(options.clients), '-t', String(options.seconds), '--json'];
   args.push('--warmup', String(options.warmup), '--pid', String(options.pid), '--body', options.bodyFile);
   if (options.keepAlive) args.push('-k');
-  return runTool('http-load', [...args, options.url], {});
+  return runTool('http-load', [...args, options.url], {}, options.core);
 }
 
 /** A packet generator that only holds its connections open. */

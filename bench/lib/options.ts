@@ -17,6 +17,8 @@ export interface BenchOptions {
   readonly build: boolean;
   /** Generator processes of packet-load. */
   readonly processes: number;
+  /** CPU core the generator is kept on (`taskset`); the server stays free. */
+  readonly core?: number;
 }
 
 export const optionHelp = `  --quick                 1 s runs, 3 rounds
@@ -29,6 +31,7 @@ export const optionHelp = `  --quick                 1 s runs, 3 rounds
   --listener-key "K = V"  extra line of the program's listener section; may be repeated
   --actor-key "K = V"     extra line of its actor section; may be repeated
   --processes N           processes of the packet generator, default 1
+  --load-core N           keep the generator on CPU core N (from 0); the server stays free
   --no-build              measure dist/ as it is`;
 
 /** @throws Error naming the option that is wrong */
@@ -63,18 +66,23 @@ export function parseOptions(args: readonly string[]): BenchOptions {
       only: { type: 'string' },
       'listener-key': { type: 'string', multiple: true, default: [] },
       'actor-key': { type: 'string', multiple: true, default: [] },
+      'load-core': { type: 'string' },
       processes: { type: 'string', default: '1' },
       'no-build': { type: 'boolean', default: false },
     },
   });
   const connections = counts('connections', values.connections);
   const windows = counts('windows', values.windows);
+  const core = values['load-core'];
+  if (core !== undefined && !/^\d+$/.test(core))
+    throw new Error(`--load-core: "${core}" is not a core number`);
   return {
     rounds: count('rounds', values.rounds ?? (values.quick ? '3' : '5')),
     seconds: positive('seconds', values.seconds ?? (values.quick ? '1' : '5')),
     warmup: positive('warmup', values.warmup ?? (values.quick ? '1' : '2')),
     ...(connections && { connections }),
     ...(windows && { windows }),
+    ...(core !== undefined && { core: Number(core) }),
     ...(values.only !== undefined && { only: values.only.split(',') }),
     listenerKeys: values['listener-key'],
     actorKeys: values['actor-key'],

@@ -33,9 +33,9 @@ async function run(
 ): Promise<CaseResult> {
   return inTurns(name, contestants, options.rounds, async (server) => {
     const url = `http://127.0.0.1:${server.port}/${PAGE}`;
-    const { seconds, warmup } = options;
+    const { seconds, warmup, core } = options;
     const load = { ...style, url, seconds, warmup, pid: server.workingPid, bodyFile: `${site}/${PAGE}` };
-    return toSample(await httpLoad(load));
+    return toSample(await httpLoad({ ...load, ...(core !== undefined && { core }) }));
   });
 }
 

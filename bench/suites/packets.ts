@@ -33,8 +33,17 @@ async function grid(
       const name = `${connections} x ${window}`;
       const result = await inTurns(name, contestants, options.rounds, async (server, contestant) => {
         if (contestant.name === 'switchyard' && code !== '0') await registerAccount(server.port, account);
-        const { seconds, warmup, processes } = options;
-        const load = { port: server.port, connections, window, seconds, warmup, processes, pid: server.pid };
+        const { seconds, warmup, processes, core } = options;
+        const load = {
+          port: server.port,
+          connections,
+          window,
+          seconds,
+          warmup,
+          processes,
+          pid: server.pid,
+          ...(core !== undefined && { core }),
+        };
         const asked = contestant.name === 'redis' ? 'redis-ping' : code;
         return toSample(await packetLoad({ ...load, ...account, code: asked }));
       });
