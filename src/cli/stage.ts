@@ -59,7 +59,7 @@ async function runStage(
       log: log.child({ stage: section.name }),
       signal: abort.signal,
     };
-    const { createStage, runOnce } = await loadStage(String(section.values['type']));
+    const { createStage, runOnce } = await loadStage(section.values['type']);
     const ledger = section.values['ledger'];
     const ledgerUrl = typeof ledger === 'string' ? ledger : undefined;
     const result = await runOnce(createStage, env, { dryRun: flags.dryRun, ledgerUrl });
@@ -88,13 +88,14 @@ function report(
   if (reason !== undefined) io.err(`switchyard: ${reason}${retryable ? ' (trying again may help)' : ''}`);
 }
 
-/** The module of a type has its name; the conf's check has made sure that the type exists. */
+/** Loaded late: the other verbs need no databases. */
 async function loadStage(
-  type: string,
+  type: unknown,
 ): Promise<{ createStage: StageFactory; runOnce: typeof import('../actors/pipeline/stage-run.js').runOnce }> {
-  if (!/^[a-z][a-z0-9-]*$/.test(type)) throw new UsageFault(`"${type}" is no stage type`);
-  const module = (await import(`../actors/pipeline/${type}.js`)) as { createStage?: StageFactory };
-  if (module.createStage === undefined) throw new UsageFault(`"${type}" is no stage type`);
+  const { actorTypes, actorModule } = await import('../actors/index.js');
+  const found = actorTypes.find((known) => known.kind === 'stage' && known.type === type);
+  if (found === undefined) throw new UsageFault(`"${String(type)}" is no stage type`);
+  const { createStage } = (await import(actorModule(found))) as { createStage: StageFactory };
   const { runOnce } = await import('../actors/pipeline/stage-run.js');
-  return { createStage: module.createStage, runOnce };
+  return { createStage, runOnce };
 }
