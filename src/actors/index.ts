@@ -5,6 +5,10 @@
 import { entryUrl } from '../runtime/entry.js';
 import type { Keys } from '../runtime/schema.js';
 import { packetKeys } from './packet/keys.js';
+import { dataApiKeys } from './pipeline/data-api-keys.js';
+import { keys as generateKeys } from './pipeline/generate.js';
+import { keys as loadObsKeys } from './pipeline/load-obs.js';
+import { keys as loadStationsKeys } from './pipeline/load-stations.js';
 
 export interface ActorType {
   /** As written in the conf: `type = packet`. */
@@ -27,6 +31,38 @@ export const actorTypes: readonly ActorType[] = [
     keys: packetKeys,
     module: './packet/server.js',
     factory: 'createPacketServer',
+  },
+  {
+    type: 'data-api',
+    kind: 'service',
+    help: 'Rows of the database over HTTP, by interfaces that are rows themselves',
+    keys: dataApiKeys,
+    module: './pipeline/data-api.js',
+    factory: 'createDataApi',
+  },
+  {
+    type: 'generate',
+    kind: 'stage',
+    help: 'Invented observations of a station list, as csv, xml and json files',
+    keys: generateKeys,
+    module: './pipeline/generate.js',
+    factory: 'factory',
+  },
+  {
+    type: 'load-stations',
+    kind: 'stage',
+    help: 'The station list into T_ZHOBTCODE',
+    keys: loadStationsKeys,
+    module: './pipeline/load-stations.js',
+    factory: 'factory',
+  },
+  {
+    type: 'load-obs',
+    kind: 'stage',
+    help: 'Observation files into T_ZHOBTMIND',
+    keys: loadObsKeys,
+    module: './pipeline/load-obs.js',
+    factory: 'factory',
   },
 ];
 

@@ -2,7 +2,7 @@
 import { openStore, StoreError, type Store } from '../../store/driver.js';
 
 export class LazyStore {
-  private store: Store | undefined;
+  private opening: Promise<Store> | undefined;
 
   /** @param prepare makes the tables, once per opening */
   constructor(
@@ -10,18 +10,16 @@ export class LazyStore {
     private readonly prepare: (store: Store) => Promise<void>,
   ) {}
 
-  /** @throws StoreError; the next call tries again */
-  async get(): Promise<Store> {
-    if (this.store !== undefined) return this.store;
-    const store = await openStore(this.url);
-    try {
-      await this.prepare(store);
-    } catch (error) {
-      await store.close();
-      throw error;
+  /** Calls at the same time share one attempt. @throws StoreError; the next call tries again */
+  get(): Promise<Store> {
+    if (this.opening === undefined) {
+      const opening = this.open();
+      this.opening = opening;
+      opening.catch(() => {
+        if (this.opening === opening) this.opening = undefined;
+      });
     }
-    this.store = store;
-    return store;
+    return this.opening;
   }
 
   /** Drops the connection if this error says that it is of no more use. */
@@ -29,9 +27,22 @@ export class LazyStore {
     if (error instanceof StoreError && (error.code === 'LOST' || error.code === 'CLOSED')) await this.close();
   }
 
+  /** Never throws. */
   async close(): Promise<void> {
-    const { store } = this;
-    this.store = undefined;
+    const { opening } = this;
+    this.opening = undefined;
+    const store = await opening?.catch(() => undefined);
     await store?.close();
+  }
+
+  private async open(): Promise<Store> {
+    const store = await openStore(this.url);
+    try {
+      await this.prepare(store);
+      return store;
+    } catch (error) {
+      await store.close();
+      throw error;
+    }
   }
 }
