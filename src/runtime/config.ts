@@ -128,7 +128,19 @@ export function buildConfig(texts: readonly ConfText[], schema: ConfSchema, env:
   const overrides = new Overrides(env);
   const sections = [...drafts.values()].map((draft) => finish(draft, schema, overrides, env, problems));
   overrides.report(problems);
-  return { config: { sections }, problems };
+  return { config: { sections }, problems: bounded(problems) };
+}
+
+/** At most so many as a person reads; errors stay before notes then. */
+function bounded(problems: readonly ConfProblem[]): readonly ConfProblem[] {
+  if (problems.length <= confLimits.problems) return problems;
+  const errors = problems.filter((problem) => problem.severity === 'error');
+  const shown = [...errors, ...problems.filter((problem) => problem.severity === 'note')];
+  const rest = confNote(
+    { file: 'conf', line: 0 },
+    `${problems.length - confLimits.problems} more are not shown`,
+  );
+  return [...shown.slice(0, confLimits.problems), rest];
 }
 
 function collect(

@@ -1,3 +1,4 @@
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { confSchema } from '../../src/conf-schema.js';
 import { atoi, isNginxConf, readNginxConf } from '../../src/runtime/config-nginx.js';
@@ -134,5 +135,26 @@ describe("the packet server's nginx.conf", () => {
       'nginx.conf:1: address must be port, host:port or [v6]:port with a port of 0 to 65535, got "70000" (Where to listen: port (every address, IPv4 and IPv6), host:port or [v6]:port)',
       'nginx.conf:2: max_connections must be at least 1, got "0" (Most clients at a time; one more is accepted, told if the protocol can, closed and counted)',
     ]);
+  });
+
+  it('never throws and keeps its places, whatever is in it', () => {
+    const line = fc.oneof(
+      fc.string(),
+      fc
+        .tuple(
+          fc.constantFrom('ListenPortCount', 'ListenPort0', 'Log', 'LogLevel', 'constructor'),
+          fc.string(),
+        )
+        .map((p) => p.join('=')),
+    );
+    fc.assert(
+      fc.property(fc.array(line, { maxLength: 20 }), (lines) => {
+        const { entries, problems } = readNginxConf('n', Buffer.from(lines.join('\n')), schema.sections);
+        for (const { place } of [...entries, ...problems]) {
+          expect(place.file).toBe('n');
+          expect(place.line).toBeLessThanOrEqual(lines.join('\n').split(/\r\n|\n|\r/).length);
+        }
+      }),
+    );
   });
 });

@@ -107,6 +107,14 @@ describe('a conf', () => {
     ).toHaveLength(4);
   });
 
+  it('shows no more problems than a person reads, errors first', () => {
+    const keys = Array.from({ length: 300 }, (_, i) => `x${i} = 1`).join('\n');
+    const shown = problems(load('[log]\nlevel = info', {}, `[log]\nlevel = debug\n${keys}`));
+    expect(shown).toHaveLength(201);
+    expect(shown[0]).toContain('unknown key x0');
+    expect(shown.at(-1)).toBe('conf: note: 101 more are not shown');
+  });
+
   it('lets a later file win and notes it', () => {
     const loaded = load('[log]\nlevel = info\nmax_size = 3m', {}, '[log]\nlevel = debug');
     expect(valuesOf(loaded.config, 'log', logSection)).toEqual({ level: 'debug', max_size: 3_145_728 });
