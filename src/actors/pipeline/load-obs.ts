@@ -21,22 +21,22 @@ import { StageError, type Stage, type StageEnv, type StageRun } from './stage-ru
 export const keys = defineKeys({
   ...stageKeys,
   every: { ...stageKeys.every, default: '10s' },
-  path: { type: 'path', required: true, help: 'folder the files arrive in', reload: 'child' },
+  path: { type: 'path', required: true, help: 'Folder the files arrive in', reload: 'child' },
   match: {
     type: 'list',
     default: '*.xml,*.csv',
-    help: 'patterns of file names; *.tmp and names with a leading dot are never taken',
+    help: 'Patterns of file names; *.tmp and names with a leading dot are never taken',
     reload: 'child',
     aliases: ['matchname'],
   },
   error_path: {
     type: 'path',
-    help: 'folder for files that cannot be loaded; default: the path with -errors behind it',
+    help: 'Folder for files that cannot be loaded; default: the path with -errors behind it',
     reload: 'child',
   },
   reject_path: {
     type: 'path',
-    help: 'folder for the rows that were refused; default: error_path',
+    help: 'Folder for the rows that were refused; default: error_path',
     reload: 'child',
   },
   store: {
@@ -49,7 +49,7 @@ export const keys = defineKeys({
   charset: {
     type: 'string',
     default: 'utf-8',
-    help: 'encoding of the files, such as utf-8 or gb18030',
+    help: 'Encoding of the files, such as utf-8 or gb18030',
     reload: 'child',
   },
   files_per_scan: {
@@ -57,7 +57,7 @@ export const keys = defineKeys({
     default: '1000',
     min: 1,
     max: 100_000,
-    help: 'files taken from one look into the folder, the first by name',
+    help: 'Files taken from one look into the folder, the first by name',
     reload: 'child',
   },
   batch_rows: {
@@ -65,14 +65,14 @@ export const keys = defineKeys({
     default: '2000',
     min: 1,
     max: 100_000,
-    help: 'rows given to the database at once',
+    help: 'Rows given to the database at once',
     reload: 'child',
   },
   max_file_size: {
     type: 'size',
     default: '1g',
     min: 1,
-    help: 'a larger file goes to error_path unread',
+    help: 'A larger file goes to error_path unread',
     reload: 'child',
   },
   max_rejects: {
@@ -80,21 +80,21 @@ export const keys = defineKeys({
     default: '1000',
     min: 0,
     max: 100_000,
-    help: 'more bad rows than this send the whole file to error_path',
+    help: 'More bad rows than this send the whole file to error_path',
     reload: 'child',
   },
   file_timeout: {
     type: 'duration',
     default: '5m',
     min: 1_000,
-    help: 'longest time for one file',
+    help: 'Longest time for one file',
     reload: 'child',
   },
   lease: {
     type: 'duration',
     default: '10m',
     min: 10_000,
-    help: 'silence after which files claimed by another machine are taken over',
+    help: 'Silence after which files claimed by another machine are taken over',
     reload: 'child',
   },
 });

@@ -18,7 +18,7 @@ export const keys = defineKeys({
   stations: {
     type: 'path',
     required: true,
-    help: 'station list: province,id,name,lat,lon,height',
+    help: 'Station list: province,id,name,lat,lon,height',
     reload: 'child',
     aliases: ['inifile'],
   },
