@@ -106,7 +106,7 @@ export function fakeControlPlane(): FakeControlPlane {
         lastStartAt: 1_700_000_000_000,
         lastDurationMs: 2500,
         lastResult: 'ok',
-        nextDueAt: undefined,
+        nextDueAt: 1_700_000_060_000,
         rows: 839,
         files: 1,
         errors: 0,
