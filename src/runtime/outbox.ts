@@ -14,6 +14,8 @@ const COLLECT_BYTES = 16 * 1024;
 /** Pieces into which a long byte stream is cut. */
 const PIECE_BYTES = 64 * 1024;
 
+const EMPTY = new Uint8Array(0);
+
 type Spilled = readonly [
   kind: number,
   count: number,
@@ -49,7 +51,7 @@ export class Outbox {
     const id = this.nextExternal++;
     const copy = new Uint8Array(bytes);
     this.port.postMessage({ type: 'external', id, bytes: copy } satisfies FromWorker, [copy.buffer]);
-    this.put(kind, 1, a, b, id, d, copy.subarray(0, 0));
+    this.put(kind, 1, a, b, id, d, EMPTY);
   }
 
   /** Bytes of a stream to one address; long ones are cut into pieces. */

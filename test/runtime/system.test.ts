@@ -101,7 +101,8 @@ describe('an actor in a worker', () => {
     };
     push();
     expect(sent).toBeLessThan(200);
-    await until('all are in', async () => (await system.ask('counter', { type: 'size' })) === 200);
+    await until('all are in', () => system.system.registry.get('counter')!.mailbox.handled === 200);
+    expect(await system.ask('counter', { type: 'size' })).toBe(200);
   });
 });
 

@@ -44,6 +44,7 @@ export class SystemHarness {
   readonly live: { ref: ConnectionRef; info: ConnectionInfo; attachment: unknown }[] = [];
   readonly exits: { ref: string; reason: ExitReason }[] = [];
   readonly system: System;
+  private closing = false;
   private readonly handles = new Map<string, ChildHandle>();
 
   constructor(pool: { heapMb?: number; workers?: number; spinUs?: number } = {}) {
@@ -104,7 +105,7 @@ export class SystemHarness {
     this.handles.set(spec.id, handle);
     void handle.exited.then((reason) => {
       this.exits.push({ ref: spec.id, reason });
-      if (reason.kind !== 'normal') return this.run(spec);
+      if (reason.kind !== 'normal' && !this.closing) return this.run(spec);
     });
   }
 
@@ -131,7 +132,11 @@ export class SystemHarness {
   }
 
   async close(): Promise<void> {
-    for (const [, handle] of this.handles) await handle.stop('test over', 500);
+    this.closing = true;
+    for (const handle of this.handles.values()) {
+      const late = sleep(300).then(() => handle.kill());
+      await Promise.race([handle.stop('test over', 300), late]);
+    }
     await this.system.shutdown();
   }
 }
