@@ -119,6 +119,10 @@ export function scaleDecimal(text: string, places: number, excess: 'truncate' | 
   return value >= INT_MIN && value <= INT_MAX ? value : undefined;
 }
 
+let lastTime: { readonly text: string; readonly digits: string | undefined } = {
+  text: '',
+  digits: undefined,
+};
 const SCALE: readonly number[] = [0, 0, 1, 1, 0, 0, 1, 1, 1];
 
 /**
@@ -131,7 +135,9 @@ export function scaleObservation(values: readonly (string | undefined)[]): Scale
   if (obtid.length > 10 || !/^[\w-]+$/.test(obtid))
     return `obtid "${obtid.slice(0, 20)}" is not 1 to 10 letters or digits`;
   const when = (values[1] ?? '').trim();
-  const ddatetime = timeDigits(when);
+  // Thousands of rows of a file share one time.
+  const ddatetime = when === lastTime.text ? lastTime.digits : timeDigits(when);
+  lastTime = { text: when, digits: ddatetime };
   if (ddatetime === undefined) return `ddatetime "${when.slice(0, 30)}" is no time of 14 digits`;
   const measures: (number | null)[] = [];
   for (let i = 2; i < OBSERVATION_FIELDS.length; i++) {

@@ -26,9 +26,10 @@ async function load(
   written: Record<string, string> = {},
   dryRun = false,
   name = 'load-obs',
+  signal = new AbortController().signal,
 ): Promise<RunResult> {
   const params = paramsOf(keys, { path: inbox, store: `sqlite:${join(root, 'data.db')}`, ...written });
-  const env = { name, params, log, signal: new AbortController().signal };
+  const env = { name, params, log, signal };
   return runOnce(createStage, env, { dryRun, ledgerUrl: undefined });
 }
 
@@ -183,6 +184,41 @@ describe('the load-obs stage', () => {
     expect(results.map((result) => result.state)).toEqual(['ok', 'ok']);
     expect(results.reduce((sum, result) => sum + result.counts.rowsOut, 0)).toBe(30);
     expect(await table()).toHaveLength(30);
+  });
+
+  it('stops between two files and leaves no claim behind', async () => {
+    for (let i = 0; i < 5; i++) await put(`${i}.csv`, line.replace('58015', String(i)));
+    const abort = new AbortController();
+    const info = log.info.bind(log);
+    log.info = (event, fields) => {
+      if (event === 'load-obs.file' && fields?.['file'] === '1.csv') abort.abort();
+      info(event, fields);
+    };
+    expect(await load({}, false, 'load-obs', abort.signal)).toMatchObject({
+      state: 'ok',
+      counts: { files: 2 },
+    });
+    expect((await readdir(inbox)).sort()).toEqual(['2.csv', '3.csv', '4.csv']);
+    expect((await load()).counts.rowsOut).toBe(3);
+    expect(await table()).toHaveLength(5);
+  });
+
+  it('rolls a file back when it is stopped in the middle of it', async () => {
+    await put('a.csv', content('csv', '20230706154300', 3_000));
+    const abort = new AbortController();
+    const stage = createStage({
+      name: 'load-obs',
+      params: paramsOf(keys, { path: inbox, store: `sqlite:${join(root, 'data.db')}`, batch_rows: '10' }),
+      log,
+      signal: abort.signal,
+    });
+    const counts = { rowsIn: 0, rowsOut: 0, rowsRejected: 0, files: 0, bytes: 0, errors: 0 };
+    await stage.run({ log, signal: abort.signal, dryRun: false, counts, progress: () => abort.abort() });
+    await stage.close?.();
+    expect(counts.files).toBe(0);
+    expect(await readdir(inbox)).toEqual(['a.csv']);
+    expect(await table()).toEqual([]);
+    expect((await load()).counts.rowsOut).toBe(3_000);
   });
 
   it.skipIf(process.getuid?.() === 0)('puts a file aside that it may not read', async () => {
