@@ -156,8 +156,9 @@ export class Listener implements ListenerContext {
       if (address === '') socket.destroy();
       else this.open(socket, address);
     });
-    server.on('tlsClientError', (error) => {
+    server.on('tlsClientError', (error, socket) => {
       this.counters.tlsErrors++;
+      socket.destroy();
       this.log.debug('listener.tls_handshake', { reason: reasonOf(error) });
     });
     return server;

@@ -78,7 +78,7 @@ export class Reactor implements ReplyTarget {
     this.admission = new Admission(values.max_connections, room);
     if (room < values.max_connections) {
       const { max_connections: wanted } = values;
-      options.log.notice('reactor.open_files', {
+      options.log.info('reactor.open_files', {
         wanted,
         room,
         hint: 'raise the limit of open files (ulimit -n)',
@@ -153,7 +153,9 @@ export class Reactor implements ReplyTarget {
   *connectionsOf(
     actor: string,
   ): Generator<{ ref: ConnectionRef; info: ConnectionInfo; attachment: unknown }> {
-    for (const connection of this.table) if (connection.listener.actor === actor) yield connection;
+    for (const { listener, ref, info, attachment } of this.table) {
+      if (listener.actor === actor) yield { ref, info, attachment };
+    }
   }
 
   private schedule(slot: number, atMs: number): void {
