@@ -43,7 +43,7 @@ function values(series: Series): readonly number[] {
 
 /** The first contestant of a case is the subject; the ratio columns are subject / this one. */
 export function rows(report: Report): readonly (readonly string[])[] {
-  const head = ['case', 'contestant', report.unit, 'min', 'max', 'p50 us', 'p99 us', 'server CPU', 'load CPU', 'failed',
+  const head = ['case', 'contestant', report.unit, 'min', 'max', 'p50 us', 'p99 us', 'server CPU', 'load CPU', 'us CPU each', 'failed',
     'x of medians', 'x of pairs']; // prettier-ignore
   const body = report.cases.flatMap(({ name, series }) =>
     series.map((one, i) => {
@@ -60,6 +60,7 @@ export function rows(report: Report): readonly (readonly string[])[] {
         optional(one.samples, ({ p99Us }) => p99Us),
         optional(one.samples, ({ serverCpu }) => serverCpu),
         optional(one.samples, ({ generatorCpu }) => generatorCpu),
+        optional(one.samples, ({ serverCpu, value }) => serverCpu && (serverCpu / value) * 1e6),
         String(one.samples.reduce((sum, { failed }) => sum + failed, 0)),
         compared ? compared.ofMedians.toFixed(2) : '',
         compared ? compared.ofPairs.toFixed(2) : '',

@@ -19,8 +19,15 @@ function build(options: BenchOptions): void {
   built = true;
 }
 
-/** Everything the program writes stays in the folder of the run. */
-const common = ['[process]', 'data_dir = data', '[log]', 'file = bench.log', 'level = notice'];
+/** Everything the program writes stays in the folder of the run; its admin ports are in nobody's way. */
+async function common(): Promise<readonly string[]> {
+  const admin = [
+    '[admin]',
+    `address = 127.0.0.1:${await freePort()}`,
+    `http_address = 127.0.0.1:${await freePort()}`,
+  ];
+  return ['[process]', 'data_dir = data', '[log]', 'file = bench.log', 'level = notice', ...admin];
+}
 
 /** Runs the program with conf files. @param nodeFlags flags of Node itself */
 export async function startProgram(
@@ -40,8 +47,8 @@ export async function startProgram(
   });
 }
 
-function writeConf(dir: string, lines: readonly string[]): string {
-  writeFileSync(`${dir}/bench.conf`, [...common, ...lines, ''].join('\n'));
+async function writeConf(dir: string, lines: readonly string[]): Promise<string> {
+  writeFileSync(`${dir}/bench.conf`, [...(await common()), ...lines, ''].join('\n'));
   return 'bench.conf';
 }
 
@@ -62,11 +69,11 @@ export function packetServer(
         'actor = packet',
       ];
       const limits = ['max_connections = 16000', 'backlog = 4096', ...options.listenerKeys];
-      const actor = ['[actor packet]', 'type = packet-server', ...actorKeys, ...options.actorKeys];
+      const actor = ['[actor packet]', 'type = packet', ...actorKeys, ...options.actorKeys];
       return startProgram(
         dir,
         options,
-        [writeConf(dir, [...listener, ...limits, ...actor])],
+        [await writeConf(dir, [...listener, ...limits, ...actor])],
         [port],
         nodeFlags,
       );
@@ -81,7 +88,7 @@ export function webServer(options: BenchOptions, engine: 'uws' | 'node', site: s
     async start(dir) {
       const port = await freePort();
       const lines = ['[http web]', `address = 127.0.0.1:${port}`, `engine = ${engine}`, `root = ${site}`];
-      return startProgram(dir, options, [writeConf(dir, [...lines, ...options.listenerKeys])], [port]);
+      return startProgram(dir, options, [await writeConf(dir, [...lines, ...options.listenerKeys])], [port]);
     },
   };
 }

@@ -7,20 +7,25 @@ import type { Report } from '../lib/report.js';
 import { freePort, ServerProcess } from '../lib/server-process.js';
 import { startProgram } from '../peers/switchyard.js';
 
-const ADDRESS = /^(\s*address\s*=\s*)(?:(\S*):)?\d+\s*$/;
+const ADDRESS = /^(#?)((?:http_)?address\s*=\s*)\S+$/;
 
-/** Gives every `address` line of a conf text a free port, so that a running demo is not in the way. */
+/**
+ * Gives every address of a conf text a free port, so that a running demo is not in the way. The admin ports have
+ * defaults and are only a comment in the demo conf.
+ */
 async function onFreePorts(text: string, ports: number[]): Promise<string> {
   const lines = [];
+  let section = '';
   for (const line of text.split('\n')) {
+    section = /^\[(.*)\]/.exec(line)?.[1] ?? section;
     const match = ADDRESS.exec(line);
-    if (!match) {
+    if (!match || (match[1] === '#' && section !== 'admin')) {
       lines.push(line);
       continue;
     }
     const port = await freePort();
     ports.push(port);
-    lines.push(`${match[1] ?? ''}127.0.0.1:${port}`);
+    lines.push(`${match[2] ?? ''}127.0.0.1:${port}`);
   }
   return lines.join('\n');
 }
