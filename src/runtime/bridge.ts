@@ -8,6 +8,7 @@ import { entryUrl } from './entry.js';
 import { newExternalId } from './payload.js';
 import { C } from './record.js';
 import { createRing, RingReader, RingWriter, Word } from './ring.js';
+import { stackProbeEnd } from './stack-probe.js';
 import {
   DOORBELL,
   LINK_BYTES,
@@ -244,13 +245,14 @@ export class Bridge {
   async shutdown(): Promise<void> {
     if (this.ended) return;
     this.post({ type: 'shutdown' });
-    const timer = setTimeout(() => void this.worker.terminate(), TERMINATE_MS);
+    const timer = setTimeout(() => void this.terminate(), TERMINATE_MS);
     await this.exited;
     clearTimeout(timer);
   }
 
-  /** Kills the thread. Waits for a blocking system call if the thread is in one. */
+  /** Kills the thread. Waits for a blocking system call if the thread is in one, and for a stack sample being read. */
   async terminate(): Promise<void> {
+    await stackProbeEnd(this.threadId);
     if (!this.ended) await this.worker.terminate();
     await this.exited;
   }
