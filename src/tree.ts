@@ -134,7 +134,13 @@ export async function startTree(config: Config, options: TreeOptions): Promise<R
     env: options.env,
     current: () => current,
     adopt: (next) => (current = next),
-    reloaders: sectionReloaders({ ...parts, actors, front, options: log }),
+    reloaders: sectionReloaders({
+      ...parts,
+      actors,
+      front,
+      options: log,
+      onProcessConf: (values) => options.onProcessConf(values),
+    }),
   });
   const control = new TreeControl({
     system, reactor, actors, root, https: parts.https, log, metrics, reload, drain,

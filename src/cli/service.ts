@@ -12,12 +12,12 @@ import { reasonOf, SwitchyardError } from '../runtime/errors.js';
 import type { Log } from '../runtime/log.js';
 import { MetricRegistry } from '../runtime/metrics.js';
 import { PidFileHeld, takePidFile } from '../runtime/pid-file.js';
-import { adminKeys, processKeys } from '../runtime/process-keys.js';
+import { adminKeys, processKeys, type ProcessValues } from '../runtime/process-keys.js';
 import { processMetrics, ProcessSampler } from '../runtime/process-sampler.js';
 import { installSignals } from '../runtime/signals.js';
 import { startStatistics } from '../runtime/statistics.js';
 import { systemMetrics } from '../runtime/system-metrics.js';
-import { systemdNotifier } from '../runtime/systemd.js';
+import { systemdNotifier, type SystemdNotifier } from '../runtime/systemd.js';
 import { addressOf, adminFiles, processConf } from './conf.js';
 import { EXIT } from './verb.js';
 
@@ -65,62 +65,104 @@ export async function runService(options: ServiceOptions): Promise<number> {
 
 async function serve(options: ServiceOptions, cleanUps: CleanUp[]): Promise<number> {
   const { config, files, env, version, log } = options;
-  const settings = valuesOf(config, 'process', processKeys);
-  process.title = settings.title ?? `${settings.name}: main ${files.join(' ')}`;
+  let settings: ProcessValues = valuesOf(config, 'process', processKeys);
+  const showTitle = (): void => {
+    process.title = settings.title ?? `${settings.name}: main ${files.join(' ')}`;
+  };
+  showTitle();
   await mkdir(settings.data_dir, { recursive: true });
-  let removePidFile = (): void => undefined;
-  if (settings.pid_file !== undefined) {
-    removePidFile = takePidFile(settings.pid_file);
-    cleanUps.push(() => removePidFile());
-  }
+  const removePidFile = settings.pid_file === undefined ? undefined : takePidFile(settings.pid_file);
+  cleanUps.push(() => removePidFile?.());
   log.notice('process.start', { version, node: process.versions.node, pid: process.pid, files });
+
+  const started: { tree?: RunningTree } = {};
+  const systemd = systemdNotifier(log, () => started.tree?.control.live().ok ?? true);
+  cleanUps.push(() => systemd.close());
+  const beforeExit = (): void => {
+    log.flushSync();
+    removePidFile?.();
+  };
+  cleanUps.push(
+    handleSignals({ log, started, systemd, deadlineMs: () => settings.stop_deadline, beforeExit }),
+  );
 
   const metrics = new MetricRegistry();
   const sampler = new ProcessSampler();
   cleanUps.push(() => sampler.close(), processMetrics(metrics, sampler, version));
-  const started: { control?: ControlPlane } = {};
   const http = addressOf(valuesOf(config, 'admin', adminKeys).http_address);
-  const adminHttp = await startAdminHttp({ ...http, control: () => started.control, log, version });
+  const adminHttp = await startAdminHttp({ ...http, control: () => started.tree?.control, log, version });
   cleanUps.push(() => adminHttp.close());
 
-  const tree = await options.startTree(config, { log, metrics, files, env });
-  const { control } = tree;
-  started.control = control;
+  let stopStatistics: (() => void) | undefined;
+  const restartStatistics = (): void => {
+    stopStatistics?.();
+    const { tree } = started;
+    const intervalMs = settings.statistics_every;
+    if (tree === undefined || intervalMs === 0) return;
+    stopStatistics = startStatistics({
+      control: tree.control,
+      sampler,
+      log,
+      intervalMs,
+      warnDepth: WARN_DEPTH,
+    });
+  };
+  const onProcessConf = (values: ProcessValues): void => {
+    const another = values.statistics_every !== settings.statistics_every;
+    settings = values;
+    showTitle();
+    if (another) restartStatistics();
+  };
+  const tree = await options.startTree(config, { log, metrics, files, env, onProcessConf });
+  started.tree = tree;
   // From here on whatever fails must first stop the tree.
   cleanUps.push(() => tree.stop('exit', settings.stop_deadline));
-  await openAdmin(config, control, log, cleanUps);
-  cleanUps.push(systemMetrics(metrics, control));
-  if (settings.statistics_every > 0) {
-    const intervalMs = settings.statistics_every;
-    cleanUps.push(startStatistics({ control, sampler, log, intervalMs, warnDepth: WARN_DEPTH }));
-  }
-  const systemd = systemdNotifier(log, () => control.live().ok);
-  cleanUps.push(() => systemd.close());
-  const removeSignals = installSignals({
-    log,
-    stopDeadlineMs: settings.stop_deadline,
-    actions: {
-      stop: (reason) => {
-        systemd.stopping();
-        return tree.stop(reason, settings.stop_deadline);
-      },
-      reload: async () => logReload(log, await control.reload()),
-      reopenLogs: () => log.reopen(),
-      drain: async () => {
-        systemd.stopping();
-        await control.drain();
-      },
-      beforeExit: () => {
-        log.flushSync();
-        removePidFile();
-      },
-    },
-  });
-  cleanUps.push(removeSignals);
+  await openAdmin(config, tree.control, log, cleanUps);
+  cleanUps.push(systemMetrics(metrics, tree.control));
+  restartStatistics();
+  cleanUps.push(() => stopStatistics?.());
   log.notice('process.ready', { startMs: Math.round(performance.now()) });
   systemd.ready(`running, pid ${process.pid}`);
   reportReady();
   return tree.exited;
+}
+
+interface SignalParts {
+  readonly log: Log;
+  /** Without a tree while it starts. */
+  readonly started: { readonly tree?: RunningTree };
+  readonly systemd: SystemdNotifier;
+  readonly deadlineMs: () => number;
+  readonly beforeExit: () => void;
+}
+
+function handleSignals({ log, started, systemd, deadlineMs, beforeExit }: SignalParts): () => void {
+  /** Nobody was served yet: nothing to stop in order. */
+  const leaveEarly = (): void => {
+    beforeExit();
+    process.exit(EXIT.ok);
+  };
+  return installSignals({
+    log,
+    stopDeadlineMs: deadlineMs,
+    actions: {
+      stop: async (reason) => {
+        systemd.stopping();
+        if (started.tree === undefined) leaveEarly();
+        await started.tree?.stop(reason, deadlineMs());
+      },
+      reload: async () => {
+        if (started.tree !== undefined) logReload(log, await started.tree.control.reload());
+      },
+      reopenLogs: () => log.reopen(),
+      drain: async () => {
+        systemd.stopping();
+        if (started.tree === undefined) leaveEarly();
+        await started.tree?.control.drain();
+      },
+      beforeExit,
+    },
+  });
 }
 
 async function openAdmin(

@@ -6,6 +6,7 @@
 import type { LogLevel } from './log-contract.js';
 import type { Log } from './log.js';
 import type { MetricRegistry } from './metrics.js';
+import type { ProcessValues } from './process-keys.js';
 import type { Ref } from './ref.js';
 
 export type ActorState = 'starting' | 'running' | 'backing-off' | 'terminating' | 'stopped' | 'failed';
@@ -206,6 +207,8 @@ export interface TreeOptions {
   /** What `reload` reads again: the same files, and the environment with the command line's flags in it. */
   readonly files: readonly string[];
   readonly env: Readonly<Record<string, string | undefined>>;
+  /** Called after a reload that changed [process]; its live keys belong to the shell around the tree. */
+  onProcessConf(values: ProcessValues): void;
 }
 
 /** What `startTree` of src/tree.ts gives back. */

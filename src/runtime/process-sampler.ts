@@ -39,19 +39,21 @@ export class ProcessSampler {
     this.delay.enable();
     this.current = this.take();
     void this.countFiles();
-    this.timer = setInterval(() => {
-      this.current = this.take();
-      void this.countFiles();
-    }, intervalMs);
+    this.timer = setInterval(() => this.refresh(), intervalMs);
     this.timer.unref();
+  }
+
+  /** Ends the interval early: the next sample is of now. */
+  refresh(): void {
+    this.current = this.take();
+    void this.countFiles();
   }
 
   get sample(): ProcessSample {
     return this.current;
   }
 
-  /** Reads the counters now and begins a new interval. */
-  take(): ProcessSample {
+  private take(): ProcessSample {
     const memory = process.memoryUsage();
     const cpu = process.cpuUsage();
     const before = this.utilisation;

@@ -24,8 +24,8 @@ export interface SignalActions {
 export interface SignalOptions {
   readonly actions: SignalActions;
   readonly log: Logger;
-  /** Milliseconds an ordered stop may take; then exit 70. */
-  readonly stopDeadlineMs: number;
+  /** Milliseconds an ordered stop may take; then exit 70. Asked when the stop begins. */
+  stopDeadlineMs(): number;
   /** Replaced by tests. */
   readonly exit?: (code: number) => void;
 }
@@ -37,7 +37,7 @@ const EXIT_BY_SIGNAL = { SIGTERM: 143, SIGINT: 130 } as const;
 
 /** @returns removes all handlers */
 export function installSignals(options: SignalOptions): () => void {
-  const { actions, log, stopDeadlineMs } = options;
+  const { actions, log } = options;
   const exit = options.exit ?? ((code: number) => process.exit(code));
   let stopping = false;
   let leaving = false;
@@ -56,14 +56,15 @@ export function installSignals(options: SignalOptions): () => void {
       return;
     }
     stopping = true;
-    log.notice('signal.stop', { signal, deadlineMs: stopDeadlineMs });
+    const deadlineMs = options.stopDeadlineMs();
+    log.notice('signal.stop', { signal, deadlineMs });
     setTimeout(() => {
       log.fatal('stop.deadline', {
-        deadlineMs: stopDeadlineMs,
+        deadlineMs,
         hint: 'a child did not stop; see the log above',
       });
       leave(EXIT_INTERNAL);
-    }, stopDeadlineMs + GRACE_MS).unref();
+    }, deadlineMs + GRACE_MS).unref();
     actions.stop(signal).catch((thrown: unknown) => {
       log.fatal('stop.failed', { reason: reasonOf(thrown) });
       leave(EXIT_INTERNAL);

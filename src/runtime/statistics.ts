@@ -26,6 +26,7 @@ export function startStatistics(options: StatisticsOptions): () => void {
     before = totals;
     beforeAt = now;
   };
+  options.sampler.refresh();
   report();
   const timer = setInterval(report, options.intervalMs).unref();
   return () => clearInterval(timer);

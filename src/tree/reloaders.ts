@@ -4,7 +4,7 @@ import type { HttpConf } from '../runtime/http-keys.js';
 import { readTls } from '../runtime/http-keys.js';
 import type { ListenerValues, ReactorValues } from '../runtime/listener-keys.js';
 import type { Log } from '../runtime/log.js';
-import type { LogValues } from '../runtime/process-keys.js';
+import type { LogValues, ProcessValues } from '../runtime/process-keys.js';
 import type { Supervisor } from '../runtime/supervisor.js';
 import { actorChildren, addPools } from './actors.js';
 import { frontChild, frontId, type FrontParts } from './front.js';
@@ -14,6 +14,7 @@ export interface ReloaderParts extends FrontParts {
   readonly actors: Supervisor;
   readonly front: Supervisor;
   readonly options: Log;
+  onProcessConf(values: ProcessValues): void;
 }
 
 const nothing = (): Promise<void> => Promise.resolve();
@@ -36,7 +37,7 @@ export function sectionReloaders(parts: ReloaderParts): Readonly<Record<string, 
     }),
     reactor: onlyLive((section) => parts.reactor.apply(section.values as unknown as ReactorValues)),
     log: onlyLive((section) => parts.options.configure(section.values as unknown as LogValues)),
-    process: onlyLive(() => undefined), // its live keys are read where they are used
+    process: onlyLive((section) => parts.onProcessConf(section.values as unknown as ProcessValues)),
   };
 }
 

@@ -101,8 +101,10 @@ describe('the service', () => {
     expect(await ctl('log', 'level', 'debug')).toMatchObject({ code: 0, out: 'level debug\n' });
     expect(await ctl('queues', '--json', conf)).toMatchObject({ code: 0, out: '[]\n' });
     expect(await ctl('kick', '1.1')).toMatchObject({ code: 1, err: 'no such connection\n' });
+    const title = (): string => readFileSync(`/proc/${child.pid}/cmdline`, 'utf8').replaceAll('\0', '');
     child.kill('SIGHUP');
     await seen('reload.change');
+    expect(title()).toBe('another title');
     child.kill('SIGTERM');
     expect((await done).code).toBe(0);
     expect(logLines().at(-1)).toMatchObject({ event: 'process.exit', exitCode: 0 });
@@ -149,6 +151,27 @@ describe('the service', () => {
     taken.close();
     writeConf();
     expect((await launch([harness, conf], { TREE: 'fail' }).done).code).toBe(70);
+    expect(existsSync(join(folder, 'pid'))).toBe(false);
+  });
+});
+
+describe('the service while it starts', () => {
+  it('says not ready, and leaves with 0 on TERM without a trace', async () => {
+    writeConf();
+    const { child, done } = launch([harness, conf], { TREE: 'slow' });
+    await seen('admin.http.listening');
+    const port = String(logged('admin.http.listening')?.['port']);
+    expect((await fetch(`http://127.0.0.1:${port}/readyz`)).status).toBe(503);
+    child.kill('SIGTERM');
+    expect((await done).code).toBe(0);
+    expect(existsSync(join(folder, 'pid'))).toBe(false);
+  });
+
+  it('logs an uncaught error of a child it just started, and leaves with 70', async () => {
+    writeConf();
+    const { done } = launch([harness, conf], { TREE: 'throw' });
+    expect((await done).code).toBe(70);
+    expect(logged('process.uncaught')?.['reason']).toBe('thrown by a timer');
     expect(existsSync(join(folder, 'pid'))).toBe(false);
   });
 });

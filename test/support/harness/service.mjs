@@ -9,10 +9,15 @@ import { SwitchyardError } from '../../../dist/runtime/errors.js';
 import { createLog } from '../../../dist/runtime/log.js';
 import { logKeys, processKeys } from '../../../dist/runtime/process-keys.js';
 
-async function startTree(_config, { log, metrics }) {
+async function startTree(config, { log, metrics, onProcessConf }) {
   const how = process.env['TREE'] ?? 'ok';
   if (how === 'crash') process.exit(3);
-  if (how === 'slow') await new Promise((resolve) => setTimeout(resolve, 60_000));
+  if (how === 'throw') {
+    setTimeout(() => {
+      throw new Error('thrown by a timer');
+    }, 10);
+  }
+  if (how === 'slow' || how === 'throw') await new Promise((resolve) => setTimeout(resolve, 60_000));
   if (how === 'fail') throw new SwitchyardError('ACT_START', { ref: 'packet', reason: 'no' });
   const alive = setInterval(() => undefined, 1000);
   let state = 'running';
@@ -49,7 +54,10 @@ async function startTree(_config, { log, metrics }) {
     logLevels: () => log.levels(),
     setLogLevel: (level, ref) => (log.setLevel(level, ref), { ok: true, detail: `level ${level}` }),
     reopenLogs: async () => (await log.reopen(), { ok: true, detail: 'reopened' }),
-    reload: async () => ({ ok: true, changes: ['~ [log] level info -> debug (live)'], problems: [] }),
+    reload: async () => {
+      onProcessConf({ ...valuesOf(config, 'process', processKeys), title: 'another title' });
+      return { ok: true, changes: ['~ [process] title (unset) -> another title (live)'], problems: [] };
+    },
     kick: () => ({ ok: false, detail: 'no such connection' }),
     drain: async () => (void end('draining'), { ok: true, detail: 'draining' }),
     shutdown: async () => (void end('stopping'), { ok: true, detail: 'stopping' }),

@@ -13,7 +13,7 @@ const alive = setInterval(() => undefined, 1000);
 
 installSignals({
   log,
-  stopDeadlineMs: Number(deadline),
+  stopDeadlineMs: () => Number(deadline),
   actions: {
     stop: async (reason) => {
       say(`stop ${reason}`);
