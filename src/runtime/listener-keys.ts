@@ -20,8 +20,8 @@ export const listenerKeys = defineKeys({
     help: 'Actor that gets the frames; without it the actor named like the protocol',
   },
   backlog: {
-    type: 'int', default: '511', min: 1, max: 65_535, reload: 'child',
-    help: 'Connections the system holds ready until they are accepted',
+    type: 'int', default: '4096', min: 1, max: 65_535, reload: 'child',
+    help: 'Connections the system holds until they are accepted; beyond it each waits a second or more (its own limit: net.core.somaxconn)',
   },
   tls_cert: {
     type: 'path', reload: 'child',
