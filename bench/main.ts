@@ -4,8 +4,10 @@ import { machine } from './lib/machine.js';
 import { native } from './lib/native.js';
 import { optionHelp, parseOptions, type BenchOptions } from './lib/options.js';
 import { publish, type Report } from './lib/report.js';
+import { bridge } from './suites/bridge.js';
 import { httpClose, httpStatic } from './suites/http.js';
 import { idleConnections } from './suites/idle-connections.js';
+import { mailbox } from './suites/mailbox.js';
 import { packets, packetsLogin } from './suites/packets.js';
 import { recover } from './suites/recover.js';
 import { startTime } from './suites/start-time.js';
@@ -28,6 +30,8 @@ const benches: Readonly<Record<string, Bench>> = {
     run: idleConnections,
   },
   'start-time': { help: 'spawn to listening with the demo conf', run: startTime },
+  bridge: { help: 'frames main -> worker -> main, 200 bytes; buffers and postMessage', run: bridge },
+  mailbox: { help: 'in and out of a mailbox on one thread; an array of Buffers', run: mailbox },
   recover: { help: 'an actor hangs in a loop: time beyond its heartbeat, messages lost', run: recover },
 };
 
