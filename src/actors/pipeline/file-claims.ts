@@ -18,7 +18,7 @@ import {
   unlink,
   utimes,
 } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { TEMP_SUFFIX } from '../../runtime/atomic-file.js';
 import { isAlive, ownIdentity } from '../../store/process-identity.js';
 
@@ -114,6 +114,9 @@ export class FileClaims {
         await mkdir(this.own, { recursive: true });
         path = join(this.own, `${Date.now().toString(36)}-${++serial}${MARK}${candidate.name}`);
         await rename(candidate.path, path);
+        // Taken over from a dead owner: its folder goes with its last file.
+        const from = dirname(candidate.path);
+        if (dirname(from) === this.root) await rmdir(from).catch(() => undefined);
       }
       const info = await lstat(path);
       return { name: candidate.name, path, size: info.size, mtimeMs: info.mtimeMs, regular: info.isFile() };

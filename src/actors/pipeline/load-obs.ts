@@ -14,9 +14,9 @@ import { StoreError } from '../../store/driver.js';
 import { migrateWeather } from '../../store/schema-weather.js';
 import { FileClaims, putAside, type Candidate, type ClaimedFile } from './file-claims.js';
 import { LazyStore } from './lazy-store.js';
-import { BadFileError, loadFile, rejectText, type FileOutcome } from './load-obs-file.js';
+import { BadFileError, loadFile, rejectText, type FileLimits, type FileOutcome } from './load-obs-file.js';
 import { stageActor, stageKeys } from './stage.js';
-import { StageError, type Stage, type StageEnv, type StageRun } from './stage-run.js';
+import { isRetryable, StageError, type Stage, type StageEnv, type StageRun } from './stage-run.js';
 
 export const keys = defineKeys({
   ...stageKeys,
@@ -105,6 +105,7 @@ const MAX_SCANS = 100;
 /** A file that cannot be loaded within `file_timeout` this often is put aside. */
 const MAX_TIMEOUTS = 3;
 const MAX_STUCK = 10_000;
+const MAX_NAME_BYTES = 200;
 const LOGGED_REJECTS = 20;
 
 export function createStage(env: StageEnv): Stage {
@@ -158,8 +159,7 @@ class LoadObs implements Stage {
   }
 
   private async look(candidate: Candidate, run: StageRun): Promise<void> {
-    const { batch_rows: batchRows, charset } = this.params;
-    const limits = { batchRows, charset, maxRejects: Infinity };
+    const limits = this.limits();
     run.counts.files++;
     try {
       const outcome = await loadFile(candidate, undefined, limits, async () => run.progress());
@@ -178,12 +178,17 @@ class LoadObs implements Stage {
   }
 
   private async take(candidate: Candidate, claims: FileClaims, run: StageRun): Promise<void> {
-    const file = await claims.claim(candidate).catch((error: unknown) => {
+    let file: ClaimedFile | undefined;
+    try {
+      file = await claims.claim(candidate);
+    } catch (error) {
+      const code = error instanceof Error && 'code' in error ? error.code : undefined;
+      // The name has no room for ours; everything else concerns the folder, thus all of its files.
+      if (code === 'ENAMETOOLONG') return this.leaveAlone(candidate, 'it cannot be claimed', error, run);
       const hint = 'the folder must be writable for this program';
-      throw new StageError(`${candidate.path} cannot be claimed: ${reasonOf(error)}; ${hint}`, false, {
-        cause: error,
-      });
-    });
+      const text = `${candidate.path} cannot be claimed: ${reasonOf(error)}; ${hint}`;
+      throw new StageError(text, isRetryable(error), { cause: error });
+    }
     // Somebody else has it.
     if (file === undefined) return;
     const started = performance.now();
@@ -206,7 +211,9 @@ class LoadObs implements Stage {
     if (!file.regular) throw new BadFileError('it is not a regular file');
     if (file.size > params.max_file_size)
       throw new BadFileError(`it is larger than ${params.max_file_size} bytes`);
-    const limits = { batchRows: params.batch_rows, maxRejects: params.max_rejects, charset: params.charset };
+    // Its reject file has a longer name, and no file system takes more than 255 bytes.
+    if (Buffer.byteLength(file.name) > MAX_NAME_BYTES) throw new BadFileError('its name is too long');
+    const limits = this.limits();
     const store = await this.store.get();
     const insert = store.dialect.insert(TABLE, OBSERVATION_FIELDS);
     const progress = async (): Promise<void> => {
@@ -272,11 +279,22 @@ class LoadObs implements Stage {
         run.log.warn('load-obs.gone', { file: file.path });
         return;
       }
-      if (this.stuck.size >= MAX_STUCK)
-        throw new StageError(`${MAX_STUCK} files cannot be put aside`, false, { cause: trouble });
-      this.stuck.add(file.name);
-      run.log.error('load-obs.stuck-file', { file: file.path, reason, putAside: reasonOf(trouble) });
+      this.leaveAlone(file, reason, trouble, run);
     }
+  }
+
+  /** @throws StageError when there are too many of them */
+  private leaveAlone(file: Candidate, reason: string, trouble: unknown, run: StageRun): void {
+    if (this.stuck.size >= MAX_STUCK) {
+      throw new StageError(`${MAX_STUCK} files cannot be put aside`, false, { cause: trouble });
+    }
+    this.stuck.add(file.name);
+    run.log.error('load-obs.stuck-file', { file: file.path, reason, trouble: reasonOf(trouble) });
+  }
+
+  private limits(): FileLimits {
+    const { batch_rows: batchRows, max_rejects: maxRejects, charset } = this.params;
+    return { batchRows, maxRejects, charset };
   }
 }
 

@@ -135,6 +135,16 @@ describe('the load-obs stage', () => {
     expect(reasons[5]).toBe('it is not a regular file');
   });
 
+  it('is not stopped by names that have no room for more', async () => {
+    await put(`${'a'.repeat(251)}.csv`, line);
+    await put(`${'b'.repeat(220)}.csv`, line);
+    await put('c.csv', line);
+    expect(await load()).toMatchObject({ state: 'ok', counts: { rowsOut: 1, errors: 1 } });
+    expect((await readdir(inbox)).map((name) => name[0])).toEqual(['a']);
+    expect((await readdir(`${inbox}-errors`)).map((name) => name[0])).toEqual(['b']);
+    expect(log.named('load-obs.stuck-file')).toHaveLength(1);
+  });
+
   it('reads other encodings when told', async () => {
     await put('a.csv', Buffer.concat([Buffer.from([0xd5, 0xbe, 0xb5, 0xe3, 0x0a]), Buffer.from(line)]));
     expect(await load({ charset: 'gb18030' })).toMatchObject({ counts: { rowsOut: 1, rowsRejected: 0 } });
