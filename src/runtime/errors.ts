@@ -129,6 +129,18 @@ export const ERRORS = {
     73,
     'check [log] file and the permissions of its folder',
   ),
+  CPU_UNKNOWN_JOB: entry('no CPU job {job}; known: {known}', 70, 'add it to src/runtime/cpu-jobs.ts'),
+  CPU_BUSY: entry(
+    'CPU job {job} refused: {limit} jobs wait already',
+    75,
+    'ask again later; fewer at a time, or more processors',
+  ),
+  CPU_TIMEOUT: entry(
+    'CPU job {job} did not finish within {timeoutMs} ms',
+    75,
+    'give it more time or less data',
+  ),
+  CPU_FAILED: entry('CPU job {job} failed: {reason}', 70, "the reason is the job's own error"),
 } as const satisfies Record<string, ErrorEntry>;
 
 export type ErrorCode = keyof typeof ERRORS;
