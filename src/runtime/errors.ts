@@ -119,11 +119,6 @@ export const ERRORS = {
     78,
     'set engine = node, or remove tls_cert and tls_key',
   ),
-  HTTP_TLS_FILE: entry(
-    'HTTP listener {listener}: cannot use {what}: {reason}',
-    78,
-    'give both tls_cert and tls_key as readable PEM files that fit together',
-  ),
   LOG_OPEN: entry(
     'cannot open the log file {file}: {reason}',
     73,

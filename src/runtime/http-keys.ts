@@ -1,8 +1,8 @@
 /** Conf keys of `[http NAME]` sections. */
-import { readFile } from 'node:fs/promises';
-import { reasonOf, SwitchyardError } from './errors.js';
-import type { HttpLimits, TlsFiles } from './http.js';
+import { SwitchyardError } from './errors.js';
+import type { HttpLimits } from './http.js';
 import { defineKeys, type SectionSpec, type ValuesOf } from './schema.js';
+import { loadTls, type TlsPair } from './tls-context.js';
 
 export const httpKeys = defineKeys({
   address: {
@@ -124,22 +124,13 @@ export function httpLimits(conf: HttpConf): HttpLimits {
 
 /**
  * Reads the TLS files of a section; undefined without them.
- * @throws SwitchyardError HTTP_TLS_ENGINE, HTTP_TLS_FILE.
+ * @throws SwitchyardError HTTP_TLS_ENGINE, NET_TLS.
  */
-export async function readTls(name: string, conf: HttpConf): Promise<TlsFiles | undefined> {
+export async function readTls(name: string, conf: HttpConf): Promise<TlsPair | undefined> {
   const { tls_cert: cert, tls_key: key } = conf;
   if (cert === undefined && key === undefined) return undefined;
   if (conf.engine === 'uws') throw new SwitchyardError('HTTP_TLS_ENGINE', { listener: name });
-  if (cert === undefined || key === undefined) {
-    const what = cert === undefined ? 'tls_cert' : 'tls_key';
-    throw new SwitchyardError('HTTP_TLS_FILE', { listener: name, what, reason: 'it is missing' });
-  }
-  const read = async (what: string, file: string): Promise<Buffer> => {
-    try {
-      return await readFile(file);
-    } catch (error) {
-      throw new SwitchyardError('HTTP_TLS_FILE', { listener: name, what, reason: reasonOf(error) });
-    }
-  };
-  return { cert: await read('tls_cert', cert), key: await read('tls_key', key) };
+  if (cert !== undefined && key !== undefined) return loadTls(name, cert, key);
+  const reason = 'tls_cert and tls_key go together';
+  throw new SwitchyardError('NET_TLS', { listener: name, file: cert ?? key ?? '', reason });
 }

@@ -14,6 +14,7 @@ import type { AddressInfo, Socket } from 'node:net';
 import { reasonOf, SwitchyardError } from './errors.js';
 import type { HttpHandler, HttpOptions, HttpServerHandle } from './http.js';
 import { HttpCounters, HttpExchange, type ExchangeOwner, type RequestHeaders } from './http-exchange.js';
+import type { TlsPair } from './tls-context.js';
 import { decodePath, isBodiless, type PreparedHead, rawProblem, splitTarget } from './http-message.js';
 
 class NodeExchange extends HttpExchange {
@@ -77,7 +78,7 @@ class NodeExchange extends HttpExchange {
   }
 }
 
-/** @throws SwitchyardError HTTP_LISTEN, HTTP_TLS_FILE. */
+/** @throws SwitchyardError HTTP_LISTEN. */
 export async function startNode(options: HttpOptions, handler: HttpHandler): Promise<HttpServerHandle> {
   const engine = new NodeEngine(options, handler);
   await engine.listen();
@@ -146,7 +147,7 @@ class NodeEngine implements HttpServerHandle, ExchangeOwner {
     });
   }
 
-  setTls(tls: { readonly cert: Buffer; readonly key: Buffer }): void {
+  setTls(tls: TlsPair): void {
     if (!('setSecureContext' in this.server)) throw new Error('this listener has no TLS');
     this.server.setSecureContext(tls);
   }
@@ -163,7 +164,7 @@ class NodeEngine implements HttpServerHandle, ExchangeOwner {
   }
 
   private createServer(): Server | TlsServer {
-    const { maxHeader, headerTimeout, bodyTimeout, tls, name } = this.options;
+    const { maxHeader, headerTimeout, bodyTimeout, tls } = this.options;
     const common: ServerOptions = {
       maxHeaderSize: maxHeader,
       headersTimeout: headerTimeout,
@@ -173,12 +174,7 @@ class NodeEngine implements HttpServerHandle, ExchangeOwner {
       requireHostHeader: false,
     };
     if (tls === undefined) return createServer(common);
-    try {
-      return createTlsServer({ ...common, cert: tls.cert, key: tls.key, handshakeTimeout: headerTimeout });
-    } catch (error) {
-      const fields = { listener: name, what: 'tls_cert and tls_key', reason: reasonOf(error) };
-      throw new SwitchyardError('HTTP_TLS_FILE', fields);
-    }
+    return createTlsServer({ ...common, cert: tls.cert, key: tls.key, handshakeTimeout: headerTimeout });
   }
 
   private onConnection(socket: Socket): void {
@@ -218,8 +214,8 @@ class NodeEngine implements HttpServerHandle, ExchangeOwner {
   }
 
   /** A TLS socket is kept under its raw socket, which is what 'connection' reported. */
-  private stateOf(socket: Socket & { _parent?: Socket }): ConnectionState | undefined {
-    return this.sockets.get(socket) ?? (socket._parent && this.sockets.get(socket._parent));
+  private stateOf(socket: Socket & { _parent?: Socket | null }): ConnectionState | undefined {
+    return this.sockets.get(socket) ?? (socket._parent ? this.sockets.get(socket._parent) : undefined);
   }
 
   private refuseRequest(exchange: NodeExchange, status: number, message: string): void {

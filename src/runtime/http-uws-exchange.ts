@@ -25,6 +25,7 @@ export class UwsExchange extends HttpExchange {
   private behind = false;
   private writableHooked = false;
   private remote: string | undefined;
+  private readonly clientCloses: boolean;
 
   constructor(
     private readonly uwsOwner: UwsOwner,
@@ -35,6 +36,8 @@ export class UwsExchange extends HttpExchange {
     private readonly response: UwsResponse,
   ) {
     super(uwsOwner, method, path, query, headers);
+    // The engine's own test for "close"; it then closes by itself, but does not say so.
+    this.clientCloses = headers['connection']?.length === 5;
   }
 
   get remoteAddress(): string {
@@ -134,7 +137,7 @@ export class UwsExchange extends HttpExchange {
   /** The engine's own `endWithoutBody(length)` leaves the response open for ever, so the lines are written by hand. */
   private endHeadOnly(length: number): void {
     if (length >= 0) this.response.writeHeader('Content-Length', String(length));
-    if (this.mustClose()) this.response.writeHeader('Connection', 'close');
+    if (this.mustClose() && !this.clientCloses) this.response.writeHeader('Connection', 'close');
     this.response.endWithoutBody();
     this.leave();
   }
@@ -143,12 +146,16 @@ export class UwsExchange extends HttpExchange {
     this.pendingHead = undefined;
     if (status !== 200) this.response.writeStatus(STATUS_LINES[status] ?? String(status));
     this.response.writeHeader(head.first, head.rest);
+    if (this.clientCloses) this.response.writeHeader('Connection', 'close');
     if (this.echoId !== undefined) this.response.writeHeader('X-Request-Id', this.echoId);
   }
 
   /** Sends what waits until the socket takes no more; ends the response after the last piece if it was asked for. */
   private pump(): void {
-    if (this.pendingHead !== undefined) this.writeHead(this.status, this.pendingHead);
+    if (this.pendingHead !== undefined) {
+      this.writeHead(this.status, this.pendingHead);
+      if (this.mustClose() && !this.clientCloses) this.response.writeHeader('Connection', 'close');
+    }
     const known = this.length >= 0;
     while (this.waiting.length > 0) {
       const first = this.waiting[0] as Uint8Array;

@@ -7,8 +7,8 @@
  *   than 16 KB/s likewise.
  * - A header block that comes in several reads may have 4 KB, one with more than 50 lines is never answered; unknown
  *   methods and a body with both lengths are closed without an answer.
- * - A request pipelined behind one whose answer takes longer than its handler's turn closes the connection. Answers
- *   given at once (cached files, refusals) pipeline without limit.
+ * - A request pipelined behind one whose answer takes longer than its handler's turn closes the connection, and answers
+ *   not yet on the wire are lost. Answers given at once (files in memory, refusals) pipeline without limit.
  */
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
@@ -228,9 +228,13 @@ class UwsEngine implements HttpServerHandle, UwsOwner {
   }
 }
 
+/** A plain record without a prototype's names in the way; an object literal with a null prototype is slower to make. */
+const HeaderBag = function HeaderBag() {} as unknown as new () => Record<string, string>;
+HeaderBag.prototype = Object.create(null) as object;
+
 /** Reads a request's headers in one pass; kept by the engine so that a request costs one object, not a closure. */
 class HeaderReader {
-  headers: Record<string, string> = {};
+  headers: Record<string, string> = new HeaderBag();
   bytes = 0;
   hasBody = false;
   ambiguous = false;
@@ -245,7 +249,7 @@ class HeaderReader {
   };
 
   read(request: UwsRequest): void {
-    this.headers = { __proto__: null } as unknown as Record<string, string>;
+    this.headers = new HeaderBag();
     this.bytes = 0;
     this.hasBody = false;
     this.ambiguous = false;

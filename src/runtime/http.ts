@@ -5,6 +5,7 @@
 import { SwitchyardError } from './errors.js';
 import type { HttpCounters, HttpExchange } from './http-exchange.js';
 import type { Logger } from './log-contract.js';
+import type { TlsPair } from './tls-context.js';
 
 export { HttpCounters, HttpExchange } from './http-exchange.js';
 export { PreparedHead } from './http-message.js';
@@ -40,13 +41,8 @@ export interface HttpOptions extends HttpLimits {
   readonly port: number;
   readonly accessLog: boolean;
   /** PEM; node engine only. */
-  readonly tls?: TlsFiles | undefined;
+  readonly tls?: TlsPair | undefined;
   readonly log: Logger;
-}
-
-export interface TlsFiles {
-  readonly cert: Buffer;
-  readonly key: Buffer;
 }
 
 /**
@@ -65,7 +61,7 @@ export interface HttpServerHandle {
   /** Stops accepting, lets running requests finish for at most `drainMs`, then closes everything. Never rejects. */
   close(drainMs: number): Promise<void>;
   /** New certificate for new connections. @throws Error when the pair does not fit or the listener has no TLS. */
-  setTls(tls: TlsFiles): void;
+  setTls(tls: TlsPair): void;
 }
 
 /**

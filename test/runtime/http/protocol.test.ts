@@ -64,7 +64,7 @@ describe.each(ENGINES)('an HTTP listener on the %s engine', (engine) => {
       expect((await client.answer())?.body.toString()).toBe('hello');
     }
     client.send(get('/hello', ['Connection: close']));
-    expect((await client.answer())?.status).toBe(200);
+    expect(await client.answer()).toMatchObject({ status: 200, headers: { connection: 'close' } });
     await client.untilClosed();
   });
 
