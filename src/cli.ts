@@ -39,6 +39,17 @@ export async function cli(args: readonly string[], io: CliIo = terminal): Promis
   }
 }
 
+/** Runs the process's own command line and ends the process when its output is written: a pipe takes it piecemeal. */
+export async function cliProcess(): Promise<never> {
+  // `ctl dump | head`: a reader that has seen enough is no error.
+  process.stdout.on('error', () => undefined);
+  const code = await cli(process.argv.slice(2));
+  const written = (stream: NodeJS.WriteStream): Promise<void> =>
+    new Promise((resolve) => (stream.writableLength === 0 ? resolve() : stream.write('', () => resolve())));
+  await Promise.all([written(process.stdout), written(process.stderr)]);
+  process.exit(code);
+}
+
 async function dispatch(args: readonly string[], io: CliIo): Promise<number> {
   const raw = VERBS.find((verb) => verb.raw === true && verb.name === args[0]);
   if (raw !== undefined) {

@@ -1,4 +1,4 @@
 #!/usr/bin/env node
-import { cli } from './cli.js';
+import { cliProcess } from './cli.js';
 
-process.exit(await cli(process.argv.slice(2)));
+await cliProcess();

@@ -100,6 +100,8 @@ describe('the service', () => {
 
     expect(await ctl('log', 'level', 'debug')).toMatchObject({ code: 0, out: 'level debug\n' });
     expect(await ctl('queues', '--json', conf)).toMatchObject({ code: 0, out: '[]\n' });
+    const dump = await ctl('dump', '--json');
+    expect((JSON.parse(dump.out) as { padding: string }).padding).toHaveLength(4 << 20);
     expect(await ctl('kick', '1.1')).toMatchObject({ code: 1, err: 'no such connection\n' });
     const title = (): string => readFileSync(`/proc/${child.pid}/cmdline`, 'utf8').replaceAll('\0', '');
     child.kill('SIGHUP');

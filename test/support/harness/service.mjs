@@ -61,7 +61,7 @@ async function startTree(config, { log, metrics, onProcessConf }) {
     kick: () => ({ ok: false, detail: 'no such connection' }),
     drain: async () => (void end('draining'), { ok: true, detail: 'draining' }),
     shutdown: async () => (void end('stopping'), { ok: true, detail: 'stopping' }),
-    dump: async () => ({ state }),
+    dump: async () => ({ state, padding: 'x'.repeat(4 << 20) }),
     metricsText: () => metrics.text(),
     live: () => ({ ok: true, detail: 'live' }),
     ready: () => ({ ready: state === 'running', state, reasons: [] }),
