@@ -53,6 +53,7 @@ export abstract class HttpExchange {
   protected pendingHead: PreparedHead | undefined;
   /** What a whole response echoes. */
   protected echoId: string | undefined;
+  private held: Uint8Array | undefined;
   private headGiven = false;
   private id: string | undefined;
   private abortListeners: (() => void)[] | undefined;
@@ -122,7 +123,28 @@ export abstract class HttpExchange {
     if (this.length >= 0 && this.sentBytes > this.length)
       throw new Error('more bytes than the Content-Length');
     if (bytes.length === 0 || this.bodiless()) return true;
+    if (this.holds(bytes)) return true;
+    this.release();
     return this.sendChunk(bytes);
+  }
+
+  /**
+   * A small beginning of unknown length waits until the current turn is over: when the end comes in the same turn, as it
+   * does for most answers of actors, the response leaves in one piece with a Content-Length.
+   */
+  private holds(bytes: Uint8Array): boolean {
+    if (this.pendingHead === undefined || this.length >= 0) return false;
+    const held = this.held;
+    if ((held?.length ?? 0) + bytes.length > HELD_BYTES) return false;
+    this.held = held === undefined ? bytes : Buffer.concat([held, bytes]);
+    if (held === undefined) queueMicrotask(() => this.release());
+    return true;
+  }
+
+  private release(): void {
+    const { held } = this;
+    this.held = undefined;
+    if (held !== undefined && !this.aborted && !this.ended) this.sendChunk(held);
   }
 
   /** Settles when more may be written, or when the client has gone. */
@@ -149,7 +171,9 @@ export abstract class HttpExchange {
     }
     this.sentBytes = total;
     this.ended = true;
-    this.finish(bytes);
+    const { held } = this;
+    this.held = undefined;
+    this.finish(held === undefined ? bytes : Buffer.concat([held, bytes]));
     this.account();
   }
 
@@ -183,6 +207,7 @@ export abstract class HttpExchange {
     this.owner.log.error('http.handler_failed', { path: this.path, requestId: this.requestId, reason });
     if (this.status === 0 || this.pendingHead !== undefined) {
       this.headGiven = false;
+      this.held = undefined;
       this.sentBytes = 0;
       this.problem(500, 'internal error');
     } else this.abort();
@@ -240,4 +265,5 @@ export abstract class HttpExchange {
 }
 
 const EMPTY = Buffer.alloc(0);
+const HELD_BYTES = 16 * 1024;
 const ENGINE_HEADERS = new Set(['transfer-encoding', 'keep-alive', 'date', 'server', 'x-request-id']);

@@ -43,7 +43,9 @@ describe.each(ENGINES)('a streamed response on the %s engine', (engine) => {
     const client = await RawClient.open(port);
     for (let n = 0; n < 3; n++) {
       client.send(get('/parts'));
-      expect((await client.answer())?.body.toString()).toBe('onetwo');
+      const answer = await client.answer();
+      expect(answer?.body.toString()).toBe('onetwo');
+      expect(answer?.headers['content-length']).toBe('6'); // it ended in the same turn
     }
     client.close();
   });
@@ -147,8 +149,15 @@ describe.each(ENGINES)('a streamed response on the %s engine', (engine) => {
         await new Promise((resolve) => setTimeout(resolve, 10));
         throw new Error('in the middle');
       },
+      'GET /early-failure': (x) => {
+        x.write('abc');
+        throw new Error('nothing was sent yet');
+      },
     });
     for (const path of ['/short', '/late-failure']) expect(await ask(port, get(path))).toBeUndefined();
+    const early = await ask(port, get('/early-failure'));
+    expect(early?.status).toBe(500);
+    expect(early?.body.toString()).not.toContain('abc');
   });
 
   it('sends no body for HEAD, 204 and 304, streamed or not', async () => {
