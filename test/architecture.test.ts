@@ -79,6 +79,7 @@ describe('sockets', () => {
 /** Files that may block their thread, and why. */
 const BLOCKING = [
   'src/store/sqlite-thread.ts', // what the thread is for
+  'src/runtime/cpu-jobs.ts', // what those threads are for
   'src/runtime/config-values.ts', // start-up and reload: `file:` references
   'src/runtime/descriptors.ts', // start-up: limit of open files
   'src/runtime/pid-file.ts', // start-up and exit
