@@ -8,6 +8,7 @@ import { entryUrl } from './entry.js';
 import { newExternalId } from './payload.js';
 import { C } from './record.js';
 import { createRing, RingReader, RingWriter, Word } from './ring.js';
+import { SpinGauge } from './spin-gauge.js';
 import { stackProbeEnd } from './stack-probe.js';
 import {
   DOORBELL,
@@ -58,6 +59,8 @@ export class Bridge {
   private pending: Pending[] = [];
   private pendingBytes = 0;
   private drainScheduled = false;
+  private lookScheduled = false;
+  private readonly spin: SpinGauge;
   private ended = false;
   private failure: string | undefined;
   readonly online: Promise<void>;
@@ -75,6 +78,7 @@ export class Bridge {
       inbox: createRing(INBOX_BYTES),
       spinUs: options.spinUs,
     };
+    this.spin = new SpinGauge(options.spinUs > 0);
     this.control = new Int32Array(setup.control);
     this.control[LinkWord.WORKER_ASLEEP] = 1;
     this.control[LinkWord.MAIN_ASLEEP] = 1;
@@ -106,11 +110,31 @@ export class Bridge {
     return !this.ended;
   }
 
-  /** Rings the doorbell if the worker sleeps. Cheap when it does not. */
+  /**
+   * Something was put into a ring of this worker. The doorbell rings once, after all sockets of this turn of the event loop
+   * were read; until then this side looks for answers itself and need not be rung for.
+   */
   readonly wake = (): void => {
-    if (Atomics.load(this.control, LinkWord.WORKER_ASLEEP) === 0) return;
-    if (Atomics.exchange(this.control, LinkWord.WORKER_ASLEEP, 0) === 1) this.worker.postMessage(DOORBELL);
+    if (this.lookScheduled) return;
+    this.lookScheduled = true;
+    Atomics.store(this.control, LinkWord.MAIN_ASLEEP, 0);
+    setImmediate(this.look);
   };
+
+  private readonly look = (): void => {
+    this.lookScheduled = false;
+    if (this.ended) return;
+    if (Atomics.load(this.control, LinkWord.WORKER_ASLEEP) === 1) this.ring();
+    if (this.spin.worthwhile) this.spin.record(this.spinForAnswers());
+    this.drain();
+  };
+
+  /** Waits actively, because an answer that is a few microseconds away comes sooner than a doorbell. */
+  private spinForAnswers(): boolean {
+    const end = performance.now() + this.options.spinUs / 1000;
+    while (this.outbox.empty) if (performance.now() > end) return false;
+    return true;
+  }
 
   post(message: ToWorker): void {
     this.worker.postMessage(message);
@@ -213,7 +237,7 @@ export class Bridge {
     while (this.takeBatch());
   }
 
-  /** Rings even when the worker did not announce sleep: it may be waiting for room only. */
+  /** Rings, also when the worker did not announce sleep: it may be waiting for room only. */
   private ring(): void {
     Atomics.store(this.control, LinkWord.WORKER_ASLEEP, 0);
     this.worker.postMessage(DOORBELL);

@@ -57,7 +57,8 @@ export class HeartbeatMonitor {
         mark.started !== started ||
         mark.handled !== handled ||
         mark.beat !== beat ||
-        started === handled
+        // Idle. With messages waiting it is not: the thread may be stuck outside of any message, in a timer.
+        (started === handled && entry.mailbox.depth === 0)
       ) {
         this.marks.set(entry, { started, handled, beat, since: now });
         continue;

@@ -20,6 +20,7 @@ import { Outbox } from './outbox.js';
 import { encodePayload } from './payload.js';
 import { A, B, C, KIND, Kind } from './record.js';
 import { RingReader, Word } from './ring.js';
+import { SpinGauge } from './spin-gauge.js';
 import {
   LinkWord,
   type FromWorker,
@@ -48,6 +49,7 @@ export class Host {
   private readonly hosted = new Map<number, Hosted>();
   /** The same actors as an array: the loop visits it millions of times a second. */
   private turns: HostedActor[] = [];
+  private readonly spin: SpinGauge;
   private scheduled = false;
   private inTurn = false;
 
@@ -55,6 +57,7 @@ export class Host {
     private readonly port: MessagePort,
     private readonly setup: WorkerSetup,
   ) {
+    this.spin = new SpinGauge(setup.spinUs > 0);
     this.control = new Int32Array(setup.control);
     this.inbox = new RingReader(setup.inbox);
     this.outbox = new Outbox(setup.outbox, this.control, port);
@@ -175,13 +178,14 @@ export class Host {
     Atomics.store(this.control, LinkWord.WORKER_ASLEEP, 0);
     for (;;) {
       if (this.sweep()) {
+        if (idleSince > 0) this.spin.record(true);
         idleSince = 0;
-      } else if (this.setup.spinUs === 0) {
+      } else if (idleSince === 0) {
+        if (!this.spin.worthwhile) break;
+        idleSince = performance.now();
+      } else if ((performance.now() - idleSince) * 1000 >= this.setup.spinUs) {
+        this.spin.record(false);
         break;
-      } else {
-        const now = performance.now();
-        if (idleSince === 0) idleSince = now;
-        else if ((now - idleSince) * 1000 >= this.setup.spinUs) break;
       }
       if (performance.now() - started > BURST_MS) return this.schedule();
     }
