@@ -10,6 +10,8 @@ import type { UwsResponse } from './http-uws-api.js';
 export interface UwsOwner extends ExchangeOwner {
   readonly unfinished: Set<UwsExchange>;
   finished(exchange: UwsExchange): void;
+  /** False when this turn has sent many answers without a body: `tryEnd` cannot hold them back for a client that does not read. */
+  mayAnswerEmpty(): boolean;
 }
 
 /** Chunked bodies leave in pieces: larger than the engine's cork buffer (16 KB), so that `write` tells the truth. */
@@ -81,8 +83,8 @@ export class UwsExchange extends HttpExchange {
   protected sendWhole(status: number, head: PreparedHead, body: Uint8Array): void {
     if (this.gone) return;
     this.length = body.length;
-    if (this.inTurn) this.sendAll(status, head, body);
-    else this.response.cork(() => this.sendAll(status, head, body));
+    if (this.inTurn && !this.bodiless()) this.sendAll(status, head, body);
+    else this.corked(() => this.sendAll(status, head, body));
   }
 
   protected sendChunk(bytes: Uint8Array): boolean {
@@ -211,8 +213,17 @@ export class UwsExchange extends HttpExchange {
   }
 
   private corked(send: () => void): void {
-    if (this.inTurn) send();
+    if (this.inTurn && this.bodiless() && !this.uwsOwner.mayAnswerEmpty()) this.later(send);
+    else if (this.inTurn) send();
     else this.response.cork(send);
+  }
+
+  /** An answer that is late by a turn makes the engine close who pipelines on behind it. */
+  private later(send: () => void): void {
+    this.detach();
+    setImmediate(() => {
+      if (!this.gone) this.response.cork(send);
+    });
   }
 
   private leave(): void {

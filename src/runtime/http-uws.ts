@@ -8,7 +8,9 @@
  * - A header block that comes in several reads may have 4 KB, one with more than 50 lines is never answered; unknown
  *   methods and a body with both lengths are closed without an answer.
  * - A request pipelined behind one whose answer takes longer than its handler's turn closes the connection, and answers
- *   not yet on the wire are lost. Answers given at once (files in memory, refusals) pipeline without limit.
+ *   not yet on the wire are lost. Answers given at once (files in memory, refusals) pipeline.
+ * - What a client that never reads has not taken of answers without a body (HEAD, 304; about 200 bytes each) stays in the
+ *   engine's memory until the client stops asking. A plain flood is cut, see MAX_EMPTY_ANSWERS.
  */
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
@@ -58,6 +60,8 @@ export async function startUws(
 }
 
 const EXCLUSIVE_PORT = 1;
+/** Answers without a body (HEAD, 304) in one turn of the loop, over all connections. */
+const MAX_EMPTY_ANSWERS = 500;
 
 class UwsEngine implements HttpServerHandle, UwsOwner {
   readonly engine = 'uws';
@@ -68,6 +72,7 @@ class UwsEngine implements HttpServerHandle, UwsOwner {
   readonly unfinished = new Set<UwsExchange>();
   private readonly app: UwsApp;
   private token: UwsToken | undefined;
+  private emptyAnswers = 0;
   private drainedAll: (() => void) | undefined;
   private readonly reader = new HeaderReader();
 
@@ -137,6 +142,11 @@ class UwsEngine implements HttpServerHandle, UwsOwner {
   finished(exchange: UwsExchange): void {
     this.unfinished.delete(exchange);
     if (this.unfinished.size === 0) this.drainedAll?.();
+  }
+
+  mayAnswerEmpty(): boolean {
+    if (this.emptyAnswers === 0) setImmediate(() => (this.emptyAnswers = 0));
+    return ++this.emptyAnswers <= MAX_EMPTY_ANSWERS;
   }
 
   private onRequest(response: UwsResponse, request: UwsRequest): void {

@@ -205,4 +205,20 @@ describe.each(ENGINES)('a streamed response on the %s engine', (engine) => {
     client.close();
     await expect.poll(() => server.connections(), { timeout: 10_000 }).toBe(0);
   });
+
+  it('cuts a client that floods with HEAD and reads nothing, and serves others meanwhile', async () => {
+    const { port } = await startRoutes(engine, { 'GET /p': (x) => x.end('page') });
+    const client = await RawClient.open(port);
+    client.socket.pause();
+    for (let n = 0; n < 200 && !client.socket.closed; n++) {
+      client.send(get('/p', [], 'HEAD').repeat(5_000));
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    client.socket.resume();
+    await client.untilClosed();
+    const honest = await RawClient.open(port);
+    honest.send(get('/p', [], 'HEAD').repeat(100));
+    for (let n = 0; n < 100; n++) expect((await honest.answer(true))?.status).toBe(200);
+    honest.close();
+  });
 });
