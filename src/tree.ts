@@ -144,7 +144,7 @@ export async function startTree(config: Config, options: TreeOptions): Promise<R
   });
   const control = new TreeControl({
     system, reactor, actors, root, https: parts.https, log, metrics, reload, drain,
-    ledger: ledger.open,
+    ledger: () => ledger.open(),
     state: () => state,
     reopenLogs: () => log.reopen(),
     shutdown: (reason) => void stop(reason, deadline()),

@@ -102,6 +102,8 @@ export interface ActorHttpResponse {
   head(status: number, headers?: Readonly<Record<string, string>>): void;
   /** Streams bytes; the promise settles when more may be written (back-pressure of the client). */
   write(chunk: string | Uint8Array): Promise<void>;
+  /** Cuts the connection in mid-answer, so that nobody takes what was sent for the whole; 500 when nothing was sent. */
+  cut(reason: string): void;
   /** Ends the response; without a prior `head`, status 200. */
   end(chunk?: string | Uint8Array): void;
 }

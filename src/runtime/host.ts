@@ -222,17 +222,10 @@ export class Host {
       if (payload === undefined) break;
       this.externals.delete(external);
       const id = int32[at + A]!;
-      switch (int32[at + KIND]) {
-        case Kind.REPLY:
-          this.replies.settle(id, int32[at + B]!, payload);
-          break;
-        case Kind.HTTP_CREDIT:
-          this.credits.get(id)?.credit(int32[at + B]!);
-          break;
-        case Kind.HTTP_ABORT:
-          this.credits.get(id)?.abort();
-          break;
-      }
+      const kind = int32[at + KIND]!;
+      if (kind === Kind.REPLY) this.replies.settle(id, int32[at + B]!, payload);
+      else if (kind === Kind.HTTP_CREDIT) this.credits.get(id)?.credit(int32[at + B]!);
+      else if (kind === Kind.HTTP_ABORT) this.credits.get(id)?.abort();
       inbox.advance(at);
     }
     inbox.release();

@@ -113,6 +113,12 @@ export class HttpGateway implements ResponseTarget {
     open.exchange.end();
   }
 
+  cut(id: number, reason: string): void {
+    const open = this.open.get(id);
+    this.open.delete(id);
+    open?.exchange.fail(reason);
+  }
+
   actorDied(entry: ActorEntry, started: number, reason: string): void {
     for (const [id, open] of this.open) {
       if (open.entry !== entry || ((started - open.sequence) | 0) < 0) continue;

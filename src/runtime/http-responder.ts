@@ -71,6 +71,14 @@ export class HttpResponder implements ActorHttpResponse {
     this.link.credits.delete(this.exchange);
   }
 
+  cut(reason: string): void {
+    if (this.state === 'ended') return;
+    this.state = 'ended';
+    this.put(Kind.HTTP_CUT, encodePayload(reason));
+    this.link.credits.delete(this.exchange);
+    this.release();
+  }
+
   /** Called by the host when the main thread has passed bytes on. */
   credit(bytes: number): void {
     this.unacknowledged -= bytes;

@@ -46,6 +46,7 @@ export const Kind = {
   ROUTE: 28,
   WATCH: 29,
   CPU: 30,
+  HTTP_CUT: 31,
 } as const;
 
 /** Names of the kinds for `ps` and dead letters. */

@@ -32,6 +32,8 @@ export interface ResponseTarget {
   head(exchange: number, status: number, headers: Readonly<Record<string, string>>): void;
   body(exchange: number, bytes: Buffer): void;
   end(exchange: number): void;
+  /** The actor could not go on: the client must not take the answer for whole. */
+  cut(exchange: number, reason: string): void;
   actorDied(entry: ActorEntry, started: number, reason: string): void;
 }
 
@@ -255,6 +257,8 @@ export class System {
       }
       case Kind.HTTP_END:
         return this.responses?.end(a);
+      case Kind.HTTP_CUT:
+        return this.responses?.cut(a, decodePayload(payload) as string);
       default:
         return this.request(
           bridge,

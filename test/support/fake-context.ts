@@ -142,6 +142,7 @@ export class FakeResponse implements ActorHttpResponse {
   status = 0;
   headers: Readonly<Record<string, string>> = {};
   ended = false;
+  wasCut = false;
   hold = false;
   readonly chunks: Buffer[] = [];
   private waiting: (() => void)[] = [];
@@ -160,6 +161,10 @@ export class FakeResponse implements ActorHttpResponse {
     if (this.ended) throw new Error('end twice');
     if (chunk !== undefined) this.chunks.push(Buffer.from(chunk));
     if (this.status === 0) this.status = 200;
+    this.ended = true;
+  }
+  cut(): void {
+    this.wasCut = true;
     this.ended = true;
   }
   release(): void {

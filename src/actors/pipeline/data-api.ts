@@ -142,14 +142,14 @@ export class DataApi implements Actor {
       await this.store.failed(error);
       if (!answered.started)
         return this.refuse(this.refusalOf(error, query), query.format, request, response);
-      // The status is long gone; the missing end of the document tells the client.
+      // The status is long gone; a cut connection tells the client that this is not the whole.
       this.ctx.count('data_api_requests_total', 1, { result: 'broken' });
       this.ctx.log.warn('data-api.broken', {
         intername: query.intername,
         reason: reasonOf(error),
         request: request.requestId,
       });
-      response.end();
+      response.cut(reasonOf(error));
     }
   }
 
