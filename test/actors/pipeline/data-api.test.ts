@@ -357,7 +357,7 @@ describe('the service', () => {
     await vi.waitFor(() => expect(stuck.ended).toBe(true), { timeout: 10_000 });
     expect(stuck.text.endsWith('</data>\n')).toBe(false);
     expect(ctx.log.named('data-api.broken')).toHaveLength(1);
-    expect(response.wasCut).toBe(true);
+    expect(stuck.wasCut).toBe(true);
     const gone = new FakeResponse();
     gone.aborted = true;
     api.request(fakeRequest(`${LOGIN}&intername=getzhobtcode`), gone);
