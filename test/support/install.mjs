@@ -4,10 +4,10 @@
  */
 import { spawnSync } from 'node:child_process';
 
-/** [what to look for on the PATH, package, what is skipped without it] */
+/** [what to look for on the PATH, packages, what happens without it] */
 const PROGRAMS = [
-  ['openssl', 'openssl', 'TLS tests'],
-  ['cc', 'gcc', 'load generators of bench/'],
+  ['openssl', 'openssl', 'the tests of TLS fail'],
+  ['cc', 'gcc libc6-dev', 'the tests of the load generators in bench/ are skipped'],
 ];
 
 const has = (program) => spawnSync('sh', ['-c', `command -v ${program}`]).status === 0;
@@ -19,13 +19,13 @@ export function installServers() {
   if (root) {
     const packages = missing.map(([, name]) => name).join(' ');
     console.log(`installing Debian packages: ${packages}`);
-    const install = `apt-get update -qq && apt-get install -y -qq --no-install-recommends ${packages} libc6-dev`;
+    const install = `apt-get update -qq && apt-get install -y -qq --no-install-recommends ${packages} >/dev/null`;
     spawnSync('sh', ['-c', install], { stdio: 'inherit', env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' } });
   }
-  for (const [program, name, what] of missing) {
+  for (const [program, name, without] of missing) {
     if (has(program)) continue;
-    const line = `MISSING ${program} (Debian package ${name}): ${what}`;
+    const line = `MISSING ${program} (Debian: apt-get install ${name}): without it ${without}`;
     if (process.env.CI === 'true') throw new Error(line);
-    console.error(`\n!!! ${line} will be skipped\n`);
+    console.error(`\n!!! ${line}\n`);
   }
 }
