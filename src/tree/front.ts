@@ -1,8 +1,6 @@
 /** Children of the tree that own client sockets: one for each [listener] and [http]. Main thread. */
-import { createPacketCodec } from '../protocol/packet.js';
-import type { FrameCodec } from '../protocol/frame.js';
 import type { ChildHandle, ChildSpec, ExitReason } from '../runtime/child-spec.js';
-import { codecNumber } from '../runtime/codecs.js';
+import { codecFactories, codecNumber } from '../runtime/codecs.js';
 import type { Config, ConfigSection } from '../runtime/config.js';
 import { parseAddress } from '../runtime/config-values.js';
 import { SwitchyardError } from '../runtime/errors.js';
@@ -17,9 +15,6 @@ import type { Logger } from '../runtime/log-contract.js';
 import type { Reactor } from '../runtime/reactor.js';
 import type { Ref } from '../runtime/ref.js';
 import type { System } from '../runtime/system.js';
-
-/** A codec keeps the reason of its last refusal, so each listener has its own. */
-const CODECS: Readonly<Record<string, () => FrameCodec>> = { packet: createPacketCodec };
 
 export interface FrontParts {
   readonly system: System;
@@ -67,12 +62,12 @@ function untilStopped(stop: () => void | Promise<void>): ChildHandle {
 async function startListener(parts: FrontParts, section: ConfigSection): Promise<ChildHandle> {
   const values = section.values as unknown as ListenerValues;
   const { name } = section;
-  const codec = CODECS[values.protocol];
+  const codec = codecFactories[values.protocol];
   if (codec === undefined || codecNumber(values.protocol) < 0) {
     throw new SwitchyardError('NET_PROTOCOL', {
       listener: name,
       protocol: values.protocol,
-      known: Object.keys(CODECS).join(', '),
+      known: Object.keys(codecFactories).join(', '),
     });
   }
   const actor = values.actor ?? values.protocol;

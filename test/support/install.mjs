@@ -20,7 +20,10 @@ export function installServers() {
     const packages = missing.map(([, name]) => name).join(' ');
     console.log(`installing Debian packages: ${packages}`);
     const install = `apt-get update -qq && apt-get install -y -qq --no-install-recommends ${packages} >/dev/null`;
-    spawnSync('sh', ['-c', install], { stdio: 'inherit', env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' } });
+    spawnSync('sh', ['-c', install], {
+      stdio: 'inherit',
+      env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
+    });
   }
   for (const [program, name, without] of missing) {
     if (has(program)) continue;

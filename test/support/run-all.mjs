@@ -30,7 +30,13 @@ for (const [name, command, args] of steps) {
 }
 
 console.log('\n== tests');
-const vitest = ['run', '--reporter=default', '--reporter=json', `--outputFile.json=${report}`, ...process.argv.slice(2)];
+const vitest = [
+  'run',
+  '--reporter=default',
+  '--reporter=json',
+  `--outputFile.json=${report}`,
+  ...process.argv.slice(2),
+];
 const run = spawnSync(bin('vitest'), vitest, { stdio: 'inherit' });
 try {
   const result = JSON.parse(readFileSync(report, 'utf8'));
