@@ -8,7 +8,7 @@ import { bridge } from './suites/bridge.js';
 import { httpClose, httpStatic } from './suites/http.js';
 import { idleConnections } from './suites/idle-connections.js';
 import { mailbox } from './suites/mailbox.js';
-import { packets, packetsLogin } from './suites/packets.js';
+import { packets, packetsLogin, reactors } from './suites/packets.js';
 import { recover } from './suites/recover.js';
 import { startTime } from './suites/start-time.js';
 
@@ -19,6 +19,7 @@ interface Bench {
 
 const benches: Readonly<Record<string, Bench>> = {
   packets: { help: 'pings through the worker actor and back; node-echo, epoll-echo, redis', run: packets },
+  reactors: { help: 'bare echo with 1, 2 and 3 threads on one listening descriptor', run: reactors },
   'packets-login': { help: 'logins of one account; node-echo, epoll-echo', run: packetsLogin },
   'http-static': { help: '1 KB page, keep-alive, uws and node engines against nginx', run: httpStatic },
   'http-close': {

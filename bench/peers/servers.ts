@@ -21,6 +21,18 @@ export const nodeEcho: Contestant = {
   },
 };
 
+/** The bare echo with so many threads accepting from one listening descriptor. */
+export function threadsEcho(threads: number): Contestant {
+  return {
+    name: `node-echo-${threads}-threads`,
+    async start(dir) {
+      const port = await freePort();
+      const args = [source('peers/threads-echo.mjs'), String(port), String(threads)];
+      return ServerProcess.start({ command: process.execPath, args, cwd: dir, ports: [port] });
+    },
+  };
+}
+
 export const epollEcho: Contestant = {
   name: 'epoll-echo',
   async start(dir) {

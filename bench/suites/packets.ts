@@ -4,7 +4,7 @@ import { packetLoad, type LoadResult } from '../lib/load.js';
 import type { BenchOptions } from '../lib/options.js';
 import { registerAccount } from '../lib/packet-client.js';
 import type { Report } from '../lib/report.js';
-import { epollEcho, nodeEcho, redis } from '../peers/servers.js';
+import { epollEcho, nodeEcho, redis, threadsEcho } from '../peers/servers.js';
 import { packetServer } from '../peers/switchyard.js';
 
 const account = { user: 'bench', password: 'bench-password' };
@@ -58,6 +58,13 @@ export async function packets(options: BenchOptions): Promise<Report> {
   const contestants = choose([packetServer(options), nodeEcho, epollEcho, redis], options);
   const cases = await grid(options, contestants, '0');
   return { bench: 'packets', unit: 'packets/s', lessIsBetter: false, cases };
+}
+
+/** Not the program: how much several reactor threads on one descriptor would gain over one, before any work is done. */
+export async function reactors(options: BenchOptions): Promise<Report> {
+  const contestants = choose([threadsEcho(2), threadsEcho(3), nodeEcho], options);
+  const cases = await grid({ ...options, windows: options.windows ?? [1] }, contestants, '0');
+  return { bench: 'reactors', unit: 'packets/s', lessIsBetter: false, cases };
 }
 
 /**
