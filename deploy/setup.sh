@@ -39,7 +39,7 @@ install_packages() {
   if ! install_compiler; then
     cat "$log" >&2
     rm -f "$log"
-    fail "npm ci failed; if it was better-sqlite3, install python3, make and g++ and run this again"
+    fail "npm ci failed; if it was better-sqlite3, run this again after (as root): apt-get install -y python3 make g++"
   fi
   rm -f "$log"
   npm ci --no-progress || fail "npm ci failed, see above"
