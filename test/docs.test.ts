@@ -17,7 +17,7 @@ const pages = [
 
 /** Without fenced and indented blocks, whose text is no Markdown. */
 function prose(text: string): string {
-  return text.replace(/^```[^]*?^```/gm, '').replace(/^ {4}.*$/gm, '');
+  return text.replace(/^ *```[^]*?^ *```/gm, '').replace(/^ {4}.*$/gm, '');
 }
 
 /** `heading text` -> the anchor that GitHub gives it. */
