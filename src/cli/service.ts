@@ -190,7 +190,17 @@ function logReload(log: Log, outcome: Awaited<ReturnType<ControlPlane['reload']>
   for (const line of outcome.changes) log.notice('reload.change', { line });
 }
 
-function startFailure(thrown: unknown): string {
+/** What made a child fail to start says more than that it did not. */
+function rootOf(thrown: unknown): unknown {
+  let root = thrown;
+  while (root instanceof SwitchyardError && root.code === 'ACT_START' && root.cause !== undefined)
+    root = root.cause;
+  return root;
+}
+
+function startFailure(failure: unknown): string {
+  const root = rootOf(failure);
+  const thrown = root instanceof SwitchyardError ? root : failure;
   const { code, address, port } = thrown as NodeJS.ErrnoException & { address?: string; port?: number };
   if (code === 'EADDRINUSE') {
     return `${address}:${port} is taken by another process; stop it or change the address in the conf`;
@@ -201,7 +211,8 @@ function startFailure(thrown: unknown): string {
 }
 
 /** sysexits of a failed start. */
-export function exitCodeOf(thrown: unknown): number {
+export function exitCodeOf(failure: unknown): number {
+  const thrown = rootOf(failure);
   if (thrown instanceof SwitchyardError) return thrown.exitCode;
   if (thrown instanceof PidFileHeld) return EXIT.temporary;
   switch ((thrown as NodeJS.ErrnoException).code) {
