@@ -12,6 +12,10 @@ type Statement = Database.Statement<SqlValue[], unknown>;
 const CACHED_STATEMENTS = 128;
 /** Rows between two looks at whether the caller has given up. */
 const ROWS_PER_LOOK = 256;
+/** A batch of a cursor ends early at about this size, so that wide rows do not fill the reader's memory. */
+const BATCH_BYTES = 1 << 20;
+/** One row that a worker cannot be given without harm: a huge string ends the process, not only the worker. */
+const MAX_ROW_BYTES = 32 << 20;
 /** These refuse to run inside a transaction. */
 const BARE = /^\s*(vacuum|pragma|attach|detach)\b/i;
 
@@ -24,6 +28,16 @@ function narrow(row: SqlValue[]): SqlRow {
     if (Number.isSafeInteger(small)) row[i] = small;
   }
   return row;
+}
+
+/** Text and blobs of a row, roughly. */
+function sizeOf(row: SqlRow): number {
+  let bytes = 0;
+  for (const value of row) {
+    if (typeof value === 'string') bytes += value.length;
+    else if (value instanceof Uint8Array) bytes += value.byteLength;
+  }
+  return bytes;
 }
 
 /** The driver binds every number as a float: 5 would be stored as '5.0' in a text column. */
@@ -151,10 +165,20 @@ export class SqliteConnection {
     if (this.cursor === undefined) throw describe('LOST', 'the cursor was closed');
     const { rows, columns, batchRows } = this.cursor;
     const batch: SqlRow[] = [];
-    while (batch.length < batchRows) {
+    let bytes = 0;
+    while (batch.length < batchRows && bytes < BATCH_BYTES) {
       const next = rows.next();
       if (next.done === true) return { columns, rows: batch, last: true };
-      batch.push(narrow(next.value));
+      const row = narrow(next.value);
+      const size = sizeOf(row);
+      if (size > MAX_ROW_BYTES) {
+        throw describe(
+          'DATABASE',
+          `a row of ${size} bytes is larger than ${MAX_ROW_BYTES}; select less of it`,
+        );
+      }
+      bytes += size;
+      batch.push(row);
     }
     return { columns, rows: batch, last: false };
   }
