@@ -18,7 +18,7 @@ import { readStack } from './stack-probe.js';
 import type { ChildHandle, ChildSpec, ExitReason } from './child-spec.js';
 
 /** How long a worker may take to answer "are you there" before its thread counts as stuck. */
-const PROBE_MS = 150;
+const PROBE_MS = 100;
 const STACK_MS = 250;
 
 export interface LifecycleParts {

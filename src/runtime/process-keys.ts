@@ -108,7 +108,7 @@ export const supervisorKeys = defineKeys({
     help: 'Time in which the restarts are counted',
   },
   backoff_min: {
-    type: 'duration', default: '100ms', min: 0, max: 3_600_000, reload: 'process',
+    type: 'duration', default: '50ms', min: 0, max: 3_600_000, reload: 'process',
     help: 'Wait before the first restart; doubles with each further one, with jitter',
   },
   backoff_max: {
