@@ -40,8 +40,8 @@ export const listenerKeys = defineKeys({
     help: 'Most clients at a time from one address; 0: no limit',
   },
   idle_timeout: {
-    type: 'duration', default: '10m', min: 0, max: DAY, reload: 'live',
-    help: 'A client that sent nothing for so long is closed; 0: never',
+    type: 'duration', default: '0', min: 0, max: DAY, reload: 'live',
+    help: 'A client that sent nothing for so long is closed; 0: never, only a dead one is found by TCP keep-alive',
   },
   partial_timeout: {
     type: 'duration', default: '30s', min: 100, max: DAY, reload: 'live',

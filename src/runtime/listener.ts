@@ -44,6 +44,9 @@ export interface ReactorParts {
   readonly released: (connection: Connection) => void;
 }
 
+/** A client whose machine is gone without a word is found by the system, even where silence is allowed. */
+const KEEP_ALIVE = { keepAlive: true, keepAliveInitialDelay: 60_000 } as const;
+
 export class Listener implements ListenerContext {
   readonly name: string;
   readonly actor: string;
@@ -130,7 +133,7 @@ export class Listener implements ListenerContext {
 
   private plainServer(): Server {
     // highWaterMark 1: a paused socket buffers one chunk at most, and every write left unfinished ends in 'drain'.
-    const server = createServer({ allowHalfOpen: true, noDelay: true, highWaterMark: 1 });
+    const server = createServer({ allowHalfOpen: true, noDelay: true, highWaterMark: 1, ...KEEP_ALIVE });
     server.on('connection', (socket) => {
       const address = this.admit(socket);
       if (address !== undefined) this.open(socket, address);
@@ -144,6 +147,7 @@ export class Listener implements ListenerContext {
       ...pair,
       allowHalfOpen: true,
       noDelay: true,
+      ...KEEP_ALIVE,
       handshakeTimeout: this.values.partial_timeout,
     });
     // The limits hold from the first byte of the handshake, so the raw socket is what enters and leaves.
