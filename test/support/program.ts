@@ -4,7 +4,7 @@
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -265,11 +265,14 @@ export class Program {
 
   /** One command to the admin port, without a process for it. */
   async admin(line: string): Promise<AdminAnswer> {
-    const { port } = await this.seen('admin.listening');
+    // A program whose log is elsewhere is found as `ctl` finds it.
+    const written = existsSync(this.workspace.file('var/admin.address'))
+      ? this.workspace.read('var/admin.address').trim().split(':').at(-1)
+      : (await this.seen('admin.listening'))['port'];
     const token = this.workspace.read('var/admin.token').trim();
     const client = await AdminClient.connect({
       host: '127.0.0.1',
-      port: port as number,
+      port: Number(written),
       token,
       timeoutMs: LIMIT_MS,
     });
