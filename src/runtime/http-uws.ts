@@ -14,12 +14,13 @@
  */
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
-import { reasonOf, SwitchyardError } from './errors.js';
+import { reasonOf } from './errors.js';
 import type { HttpHandler, HttpOptions, HttpServerHandle } from './http.js';
 import { HttpCounters } from './http-exchange.js';
 import { decodePath } from './http-message.js';
 import { runHandler } from './http-node.js';
-import type { UwsModule, UwsRequest, UwsResponse, UwsToken, UwsApp } from './http-uws-api.js';
+import type { UwsModule, UwsRequest, UwsResponse, UwsApp } from './http-uws-api.js';
+import { UwsListening } from './http-uws-listening.js';
 import { UwsExchange, type UwsOwner } from './http-uws-exchange.js';
 
 /**
@@ -59,7 +60,6 @@ export async function startUws(
   return engine;
 }
 
-const EXCLUSIVE_PORT = 1;
 /** Answers without a body (HEAD, 304) in one turn of the loop, over all connections. */
 const MAX_EMPTY_ANSWERS = 500;
 
@@ -71,24 +71,25 @@ class UwsEngine implements HttpServerHandle, UwsOwner {
   draining = false;
   readonly unfinished = new Set<UwsExchange>();
   private readonly app: UwsApp;
-  private token: UwsToken | undefined;
+  private readonly listening: UwsListening;
   private emptyAnswers = 0;
   private drainedAll: (() => void) | undefined;
   private readonly reader = new HeaderReader();
 
   constructor(
-    private readonly uws: UwsModule,
+    uws: UwsModule,
     private readonly options: HttpOptions,
     private readonly handler: HttpHandler,
   ) {
     this.log = options.log;
     this.accessLog = options.accessLog;
     this.app = uws.App();
+    this.listening = new UwsListening(uws, this.app, options);
     this.app.any('/*', (response, request) => this.onRequest(response, request));
   }
 
   get port(): number {
-    return this.token === undefined ? 0 : this.uws.us_socket_local_port(this.token);
+    return this.listening.port;
   }
 
   connections(): number {
@@ -96,26 +97,7 @@ class UwsEngine implements HttpServerHandle, UwsOwner {
   }
 
   listen(): Promise<void> {
-    const { name, host, port } = this.options;
-    return new Promise((resolve, reject) => {
-      const onListen = (token: UwsToken | false): void => {
-        if (token === false) {
-          const address = `${host === '' ? '*' : host}:${port}`;
-          reject(
-            new SwitchyardError('HTTP_LISTEN', {
-              listener: name,
-              address,
-              reason: 'address in use or not ours',
-            }),
-          );
-          return;
-        }
-        this.token = token;
-        resolve();
-      };
-      if (host === '') this.app.listen(port, EXCLUSIVE_PORT, onListen);
-      else this.app.listen(host, port, EXCLUSIVE_PORT, onListen);
-    });
+    return this.listening.open();
   }
 
   setTls(): void {
@@ -125,8 +107,7 @@ class UwsEngine implements HttpServerHandle, UwsOwner {
   async close(drainMs: number): Promise<void> {
     if (this.draining) return;
     this.draining = true;
-    if (this.token !== undefined) this.uws.us_listen_socket_close(this.token);
-    this.token = undefined;
+    this.listening.close();
     if (this.unfinished.size > 0) {
       await new Promise<void>((resolve) => {
         const timer = setTimeout(resolve, drainMs);

@@ -155,6 +155,9 @@ describe('too few descriptors', () => {
         )
         .not.toBe('');
       expect(used).toBeLessThan(1.5);
+      if (name !== 'fast') return;
+      expect(program.logged('http.descriptors_exhausted')).not.toEqual([]);
+      expect(program.logged('http.listening_again')).not.toEqual([]);
     },
   );
 });
