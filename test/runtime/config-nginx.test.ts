@@ -116,6 +116,12 @@ describe("the packet server's nginx.conf", () => {
     ]);
   });
 
+  it('has room for more than one client when worker_connections is not set', () => {
+    const { config, problems } = load('ListenPort0 = 80');
+    expect(problems).toEqual([]);
+    expect(valuesOf(config, 'listener', listenerKeys, 'packet').max_connections).toBe(16_384);
+  });
+
   it('takes the single ListenPort, comments in GBK and integers as atoi reads them', () => {
     const gbk = Buffer.concat([
       Buffer.from('#'),
