@@ -66,6 +66,7 @@ describe('the list of what is mended', () => {
   it('has every row of the packet server and of the small web server, in order', () => {
     expect(idsOf('The packet server')).toEqual(upTo(33));
     expect(idsOf('The small web server')).toEqual(upTo(14));
+    expect(idsOf('Wishes in the notes about the packet server')).toEqual(upTo(13).map((n) => `N${n}`));
     const others = idsOf('The data centre');
     expect(others.length).toBeGreaterThan(20);
     expect(new Set(others).size).toBe(others.length);

@@ -121,7 +121,7 @@ describe('a program without work', () => {
       await sleep(5000);
       // A thread that polls would use five seconds.
       expect(processorSeconds(program.pid) - before).toBeLessThan(1);
-      expect(residentMegabytes(program.pid)).toBeLessThan(250);
+      expect(residentMegabytes(program.pid)).toBeLessThan(200);
     },
   );
 });
