@@ -4,7 +4,8 @@
  */
 import { actorTypes } from './actors/index.js';
 import { actorKeys } from './runtime/actor-keys.js';
-import type { ConfSchema, SectionView } from './runtime/config.js';
+import { confError, type ConfProblem } from './runtime/config-reader.js';
+import type { ConfigSection, ConfSchema, SectionView } from './runtime/config.js';
 import { gatewaySection } from './runtime/gateway-keys.js';
 import { httpSection } from './runtime/http-keys.js';
 import { listenerSection, reactorSection } from './runtime/listener-keys.js';
@@ -49,7 +50,19 @@ export function confSchema(): ConfSchema {
   const typed = new Set(sections.filter((s) => s.keys['type'] !== undefined).map((s) => s.section));
   const resolve = ({ section, get }: SectionView): Keys | undefined =>
     typed.has(section) ? types.find((t) => t.section === section && t.type === get('type'))?.keys : {};
-  return { sections, resolve };
+  return { sections, resolve, check: listenersWithoutActor };
+}
+
+/** A listener whose frames nobody would get. */
+function listenersWithoutActor(sections: readonly ConfigSection[]): ConfProblem[] {
+  const actors = new Set(sections.filter(({ section }) => section === 'actor').map(({ name }) => name));
+  return sections.flatMap(({ section, name, values, origins }) => {
+    const actor = values['actor'] ?? values['protocol'];
+    if (section !== 'listener' || typeof actor !== 'string' || actors.has(actor)) return [];
+    const [, file = '', line = '0'] =
+      /^(.*?)(?::(\d+))?$/.exec(origins['actor'] ?? origins['protocol'] ?? '') ?? [];
+    return [confError('NET_ACTOR', { file, line: Number(line) }, { listener: name, actor })];
+  });
 }
 
 /** Makes `type` an enumeration of the known types, so that a wrong one is reported with the nearest. */

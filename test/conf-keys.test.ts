@@ -66,7 +66,9 @@ describe('a conf sample', () => {
       const required = Object.entries(spec.keys).filter(([, key]) => key.required);
       const set = Object.fromEntries(required.map(([key]) => [key, values[key] ?? 'x']));
       const text = renderSample(spec, { name: 'sample', set });
-      const { config, problems } = buildConfig([readConf('sample.conf', text)], confSchema(), {});
+      // One section alone: what it needs of others is not there.
+      const { sections, resolve } = confSchema();
+      const { config, problems } = buildConfig([readConf('sample.conf', text)], { sections, resolve }, {});
       expect(problems.map(problemText)).toEqual([]);
       expect(notShown(text, config)).toEqual([]);
       expect(notShown(text.replace(/^#?[a-z]\w* =.*$/m, ''), config)).toHaveLength(1);

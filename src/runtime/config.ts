@@ -55,6 +55,8 @@ export type ResolveKeys = (view: SectionView) => Keys | undefined;
 export interface ConfSchema {
   readonly sections: readonly SectionSpec[];
   readonly resolve: ResolveKeys;
+  /** What is wrong between sections that are each good. */
+  readonly check?: (sections: readonly ConfigSection[]) => readonly ConfProblem[];
 }
 
 export interface LoadedConfig {
@@ -128,6 +130,7 @@ export function buildConfig(texts: readonly ConfText[], schema: ConfSchema, env:
   const overrides = new Overrides(env);
   const sections = [...drafts.values()].map((draft) => finish(draft, schema, overrides, env, problems));
   overrides.report(problems);
+  problems.push(...(schema.check?.(sections) ?? []));
   return { config: { sections }, problems: bounded(problems) };
 }
 

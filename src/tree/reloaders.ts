@@ -9,6 +9,7 @@ import type { Supervisor } from '../runtime/supervisor.js';
 import { actorChildren, addPools } from './actors.js';
 import { frontChild, frontId, type FrontParts } from './front.js';
 import type { SectionReloader } from './reload.js';
+import { until } from './until.js';
 
 export interface ReloaderParts extends FrontParts {
   readonly actors: Supervisor;
@@ -16,6 +17,9 @@ export interface ReloaderParts extends FrontParts {
   readonly options: Log;
   onProcessConf(values: ProcessValues): void;
 }
+
+/** How long an actor that is removed may work on what waits for it. */
+const LAST_MESSAGES_MS = 5000;
 
 const nothing = (): Promise<void> => Promise.resolve();
 
@@ -48,7 +52,12 @@ function actorReloader({ system, actors, router }: ReloaderParts): SectionReload
       for (const child of actorChildren(system, section)) await actors.add(child);
     },
     remove: async (section) => {
-      for (const { ref } of [...system.registry.instances(section.name)]) await actors.remove(ref, 'reload');
+      const instances = [...system.registry.instances(section.name)];
+      // What was sent before is handled; what an actor that is stuck leaves goes to the dead letters.
+      const idle = (): boolean =>
+        instances.every(({ mailbox, state }) => mailbox.depth === 0 || state !== 'running');
+      await until(idle, LAST_MESSAGES_MS);
+      for (const { ref } of instances) await actors.remove(ref, 'reload');
       router.removeTarget(section.name);
       system.remove(section.name);
     },
