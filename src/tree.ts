@@ -95,7 +95,7 @@ export async function startTree(config: Config, options: TreeOptions): Promise<R
     log.notice('tree.stopping', { reason });
     // Clients first: what they sent is handled and answered before the actors go.
     reactor.stopAccepting();
-    await until(() => system.queued === 0, deadlineMs / 2);
+    await until(() => system.idle, deadlineMs / 2);
     await Promise.race([
       root.stop(reason),
       until(() => false, deadlineMs).then(() => root.kill('stop deadline')),

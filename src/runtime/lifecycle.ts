@@ -93,6 +93,9 @@ export class Lifecycle {
     } catch (cause) {
       entry.state = 'failed';
       entry.lastError = (cause as Error).message;
+      // No instance of it is left on that thread, whatever happens to the thread.
+      entry.bridge = entry.ended = undefined;
+      entry.mailbox.wake = entry.mailbox.sendExternal = () => undefined;
       if (bridge.alive) bridge.post({ type: 'abandon', number });
       throw new SwitchyardError('ACT_START', { ref, reason: (cause as Error).message }, { cause });
     } finally {

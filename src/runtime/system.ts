@@ -17,7 +17,7 @@ import type { Logger, LogFields, LogLevel } from './log-contract.js';
 import { Mailbox } from './mailbox.js';
 import { decodePayload, encodePayload } from './payload.js';
 import { Pool, type PoolOptions } from './pool.js';
-import { A, B, COUNT, D, KIND, Kind } from './record.js';
+import { A, B, COUNT, D, KIND, KIND_NAMES, Kind } from './record.js';
 import type { ConnectionRef, Ref } from './ref.js';
 import { refOf, Registry, shardOf } from './registry.js';
 import type { RingReader } from './ring.js';
@@ -82,7 +82,7 @@ export class System {
   addPool(options: PoolOptions): void {
     if (this.pools.has(options.name)) return;
     const pool = new Pool(options, {
-      record: (bridge, ring, at, payload) => this.record(bridge, ring, at, payload),
+      record: (bridge, ring, at, payload) => this.recordSafely(bridge, ring, at, payload),
       drained: () => this.drained(),
       control: (_bridge, message) => this.control(message),
       exited: (bridge, reason) => this.lifecycle.onThreadExit(bridge, reason),
@@ -175,8 +175,7 @@ export class System {
       const id = this.asks.open(asker, undefined, 0, timeoutMs);
       this.serve(service, body, from, timeoutMs).then(
         (value) => this.asks.resolve(id, value),
-        (thrown: unknown) => this.asks.fail(id, 'ACT_REMOTE', { to, reason: reasonOf(thrown) }),
-      );
+      ).catch((thrown: unknown) => this.asks.fail(id, 'ACT_REMOTE', { to, reason: reasonOf(thrown) }));
       return;
     }
     const entry = this.registry.resolve(to, key ?? from ?? '');
@@ -238,6 +237,19 @@ export class System {
   private connectionsOf(entry: ActorEntry): readonly LiveConnection[] {
     const all = this.replyTarget?.connectionsOf(entry.spec.name) ?? [];
     return [...all].filter(({ ref }) => shardOf(ref.slot, entry.spec.shards) === entry.shard);
+  }
+
+  /** What one actor asks for in vain must not keep what comes behind it in the ring. */
+  private recordSafely(bridge: Bridge, ring: RingReader, at: number, payload: Buffer): void {
+    try {
+      this.record(bridge, ring, at, payload);
+    } catch (thrown) {
+      this.log.error('bridge.record_failed', {
+        kind: KIND_NAMES[ring.int32[at + KIND]!],
+        actor: this.registry.at(ring.int32[at + D]!)?.ref,
+        reason: reasonOf(thrown),
+      });
+    }
   }
 
   private record(bridge: Bridge, ring: RingReader, at: number, payload: Buffer): void {
@@ -355,6 +367,13 @@ export class System {
     let sum = 0;
     for (const entry of this.registry.all()) sum += entry.mailbox.depth;
     return sum;
+  }
+
+  /** Nothing waits for an actor that is there to handle it. */
+  get idle(): boolean {
+    for (const { mailbox, state } of this.registry.all())
+      if (mailbox.depth > 0 && state !== 'stopped' && state !== 'failed') return false;
+    return true;
   }
 
   /** After the supervisor has stopped the actors. */
