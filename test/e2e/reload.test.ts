@@ -2,7 +2,8 @@
 import { createServer } from 'node:net';
 import { once } from 'node:events';
 import { afterEach, describe, expect, it } from 'vitest';
-import { PacketClient } from '../support/packet-client.js';
+import { encodePacket } from '../../src/protocol/packet.js';
+import { PacketClient, PING } from '../support/packet-client.js';
 import { dataApiSections, freePort, packetSections, useWorkspace } from '../support/program.js';
 import type { Program, Sections } from '../support/program.js';
 
@@ -23,20 +24,21 @@ const listenerOn = (port: number): Sections => ({
 });
 
 describe('a reload', () => {
-  it('changes the number of shards, up and down, under clients that stay', async () => {
+  it('says each time what only a new process brings, and leaves that section as it is', async () => {
     workspace().conf(packetSections());
     const program = await workspace().start();
-    const early = await Promise.all([1, 2, 3, 4].map(() => client(program)));
-    for (const each of early) await each.ping();
-    for (const shards of [3, 1, 2]) {
-      workspace().conf(packetSections({}, { shards }));
-      expect(await program.admin('reload')).toMatchObject({ ok: true });
-      const actors = await program.ask<{ ref: string; state: string }[]>('ps');
-      expect(actors.map(({ state }) => state)).toEqual(Array<string>(shards).fill('running'));
-      const late = await Promise.all(Array.from({ length: 8 }, () => client(program)));
-      for (const each of [...early, ...late]) await each.ping();
+    const one = await client(program);
+    for (const min_password of [7, 20]) {
+      workspace().conf(packetSections({}, { shards: 3, min_password }));
+      const told = await program.admin('reload');
+      expect(told.ok).toBe(true);
+      expect(told.body).toContain('shards 1 -> 3 (process)');
+      expect(told.body).toContain('[actor packet] takes effect with the next start of the process');
+      expect((await program.ask<{ ref: string }[]>('ps')).map(({ ref }) => ref)).toEqual(['packet']);
     }
-    expect(await program.stop()).toBe(0);
+    workspace().conf(packetSections({}, { min_password: 20 }));
+    expect(await program.admin('reload')).toMatchObject({ ok: true });
+    expect(await one.register('alice', 'nineteen characters')).toBe(3);
   });
 
   it('moves an http listener to the other engine on the same port', async () => {
@@ -50,8 +52,9 @@ describe('a reload', () => {
     };
     for (const engine of ['node', 'uws', 'node']) {
       workspace().conf(dataApiSections(), http(engine));
+      const from = program.events.length;
       expect(await program.admin('reload')).toMatchObject({ ok: true });
-      expect(program.logged('http.listening').at(-1)).toMatchObject({ engine, port });
+      await program.seen('http.listening', { engine, port }, from);
       expect(await ask()).toContain('<retcode>0</retcode>');
     }
     expect(await program.stop()).toBe(0);
@@ -72,7 +75,8 @@ describe('a reload', () => {
       holder.close();
       await once(holder, 'close');
       expect(await program.admin('reload')).toMatchObject({ ok: true });
-      await (await client(program, 'second')).ping();
+      clients.push(await PacketClient.open(port));
+      await clients.at(-1)?.ping();
       workspace().conf(packetSections());
       expect(await program.admin('reload')).toMatchObject({ ok: true });
       await expect(PacketClient.open(port)).rejects.toThrow('ECONNREFUSED');
@@ -96,24 +100,53 @@ describe('a reload', () => {
     await expect(PacketClient.open(first)).rejects.toThrow('ECONNREFUSED');
   });
 
-  it('does not leave clients without an answer when their actor is taken away', async () => {
+  it('refuses to take the actor of a listener away', async () => {
     workspace().conf(packetSections());
     const program = await workspace().start();
     const one = await client(program);
+    const text = workspace().read('switchyard.conf');
+    workspace().write('switchyard.conf', text.replace(/\[actor packet\][^[]*/, ''));
+    const refused = await program.admin('reload');
+    expect(refused.ok).toBe(false);
+    expect(refused.body).toMatch(/switchyard\.conf:\d+: .*no actor packet/);
     await one.ping();
-    workspace().write(
-      'switchyard.conf',
-      workspace()
-        .read('switchyard.conf')
-        .replace(/\[actor packet\][^[]*/, ''),
-    );
-    await program.admin('reload');
-    one.send(Buffer.from('0008000000000000', 'hex'));
-    await one.gone();
-    // Back again: the listener that stayed serves as before.
+    expect(await workspace().cli('check', 'switchyard.conf')).toMatchObject({ code: 78 });
+  });
+
+  it('refuses a conf that is empty, as while it is being written', async () => {
     workspace().conf(packetSections());
-    expect(await program.admin('reload')).toMatchObject({ ok: true });
-    await (await client(program)).ping();
+    const program = await workspace().start();
+    const one = await client(program);
+    workspace().write('switchyard.conf', '');
+    expect(await program.admin('reload')).toMatchObject({ ok: false });
+    await one.ping();
+    expect((await program.page('/readyz')).status).toBe(200);
+  });
+
+  it('takes a listener and its actor away together, and brings them back', async () => {
+    const more: Sections = {
+      'listener second': { protocol: 'packet', address: '127.0.0.1:0', actor: 'second' },
+      'actor second': { type: 'packet', store: 'sqlite:var/second.db', hash_cost: 13 },
+    };
+    workspace().conf(packetSections());
+    const program = await workspace().start();
+    for (let round = 0; round < 3; round++) {
+      workspace().conf(packetSections(), more);
+      const from = program.events.length;
+      expect(await program.admin('reload')).toMatchObject({ ok: true });
+      await program.seen('listener.listening', { listener: 'second' }, from);
+      const other = await client(program, 'second');
+      expect(await other.register(`user-${round}`, 'secret')).toBe(0);
+      // What was sent before is answered.
+      const pings = 500;
+      other.send(...Array.from({ length: pings }, () => PING), encodePacket(6, Buffer.alloc(96)));
+      await other.take(1);
+      workspace().conf(packetSections());
+      expect(await program.admin('reload')).toMatchObject({ ok: true });
+      await other.gone();
+      expect(other.packets.map(({ code }) => code)).toEqual([...Array<number>(pings - 1).fill(0), 6]);
+      expect((await program.ask<{ ref: string }[]>('ps')).map(({ ref }) => ref)).toEqual(['packet']);
+    }
     expect(await program.stop()).toBe(0);
   });
 
@@ -130,7 +163,7 @@ describe('a reload', () => {
     program.signal('SIGHUP');
     await expect
       .poll(async () => (await program.ask<{ conf: object }>('dump')).conf, { timeout: 15_000 })
-      .toMatchObject({ 'actor packet': { min_password: 20 } });
+      .toMatchObject({ 'actor packet': { min_password: '20' } });
     expect(await one.register('alice', 'nineteen characters')).toBe(3);
     expect(program.logged('actor.crashed')).toEqual([]);
     expect(await program.stop()).toBe(0);

@@ -4,7 +4,7 @@
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -96,7 +96,9 @@ export class Workspace {
 
   write(name: string, text: string | Buffer): string {
     mkdirSync(dirname(this.file(name)), { recursive: true });
-    writeFileSync(this.file(name), text);
+    // Whole or not at all: the program may be reading it just now.
+    writeFileSync(this.file(`${name}.new`), text);
+    renameSync(this.file(`${name}.new`), this.file(name));
     return name;
   }
 
