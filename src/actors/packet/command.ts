@@ -14,7 +14,7 @@ export interface PacketCommand {
   /**
    * Answers one packet. Runs on the actor's thread: must not block. A promise holds up only its own connection, whose
    * later packets wait; others go on. If it rejects, the connection is closed, so that the client tries again instead of waiting for an
-   * answer for ever. A synchronous throw is a bug: the actor restarts.
+   * answer for ever. A synchronous throw is a bug: the connection is closed too, and the actor restarts.
    * @param body a copy that may be kept
    */
   handle(body: Buffer, session: Session, services: Services): Reply | Promise<Reply>;

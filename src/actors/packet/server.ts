@@ -94,7 +94,7 @@ export class PacketServer implements Actor {
     // Copied because the mailbox's memory is used again when this method returns.
     const body = bodyBytes === 0 ? NO_BODY : Buffer.from(bytes.subarray(start + PACKET_HEADER_BYTES, end));
     if (session.working) return this.wait(session, command, body);
-    const reply = command.handle(body, session, this.services);
+    const reply = this.handle(command, body, session);
     if (reply instanceof Promise) this.start(session, command, reply);
     else this.reply(session, reply);
   }
@@ -104,6 +104,17 @@ export class PacketServer implements Actor {
     this.stopping = true;
     await Promise.all(this.underWay);
     await this.store.close();
+  }
+
+  /** A throw is a bug and ends this instance; the client is closed first, because nobody will ever answer it. */
+  private handle(command: PacketCommand, body: Buffer, session: Session): Reply | Promise<Reply> {
+    try {
+      return command.handle(body, session, this.services);
+    } catch (error) {
+      this.ctx.count('packet_unanswered_total');
+      this.end(session, 'the command failed');
+      throw error;
+    }
   }
 
   private wait(session: Session, command: PacketCommand, body: Buffer): void {

@@ -3,9 +3,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { PacketCommand } from '../../../src/actors/packet/command.js';
 import type { PacketValues } from '../../../src/actors/packet/keys.js';
 import { COMMANDS } from '../../../src/actors/packet/commands/index.js';
-import { createPacketServer, type PacketServer } from '../../../src/actors/packet/server.js';
+import { createPacketServer, PacketServer } from '../../../src/actors/packet/server.js';
 import { encodePacket, writeLogin, writeRegister } from '../../../src/protocol/packet.js';
 import { Client, PacketContext, values } from './harness.js';
 
@@ -246,6 +247,23 @@ describe('login state', () => {
     again.send(PING);
     expect(again.replies).toEqual([]);
     await crashed.stop();
+  });
+
+  it('ends with the connection when a command throws, which ends the actor', () => {
+    const broken: PacketCommand = {
+      code: 9,
+      name: 'broken',
+      bodyBytes: 0,
+      handle: () => {
+        throw new Error('a bug');
+      },
+    };
+    const nothing = {} as never;
+    const faulty = new PacketServer(context, context.params as PacketValues, [broken], nothing, nothing);
+    const [client, other] = [new Client(faulty, context, 70), new Client(faulty, context, 71)];
+    expect(() => client.send(encodePacket(9))).toThrow('a bug');
+    expect(client.closed).toBe('the command failed');
+    expect(other.closed).toBeUndefined();
   });
 
   it('never reaches the next client of the slot', async () => {
