@@ -93,8 +93,8 @@ export const poolKeys = defineKeys({
     help: 'JavaScript heap of each worker; one that needs more is ended and restarted',
   },
   spin: {
-    type: 'duration', default: '0.05ms', min: 0, max: 1000, reload: 'process',
-    help: 'How long a worker looks for the next message before it sleeps, while that pays; 0: sleep at once',
+    type: 'duration', default: '0', min: 0, max: 1000, reload: 'process',
+    help: 'How long a thread looks for the next message before it sleeps, e.g. 0.05ms: faster where cores are idle, slower where not',
   },
 }); // prettier-ignore
 

@@ -11,7 +11,7 @@ import type { System } from '../runtime/system.js';
 const DEFAULT_POOL: Pick<PoolValues, 'workers' | 'max_heap' | 'spin'> = {
   workers: 1,
   max_heap: 512 * 1024 * 1024,
-  spin: 0.05,
+  spin: 0,
 };
 
 /** The sections that are actors, in start order. */
