@@ -199,6 +199,11 @@ export class WorkerActorContext implements ActorContext {
     });
   }
 
+  /** A stop begins: long work ends where it can be taken up again. */
+  stopping(): void {
+    this.aborter.abort();
+  }
+
   /** Nothing of this instance has an effect any more. */
   retire(): void {
     this.link.closed = true;

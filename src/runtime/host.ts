@@ -138,6 +138,7 @@ export class Host {
   private async stop(number: number, reason: string): Promise<void> {
     const entry = this.hosted.get(number);
     if (entry !== undefined) {
+      entry.context.stopping();
       try {
         await entry.actor.stop(reason);
       } catch (thrown) {

@@ -369,10 +369,11 @@ export class System {
     return sum;
   }
 
-  /** Nothing waits for an actor that is there to handle it. */
+  /** No client's message waits for an actor that is there to handle it. A run of a stage is not waited for: it can go on later. */
   get idle(): boolean {
-    for (const { mailbox, state } of this.registry.all())
-      if (mailbox.depth > 0 && state !== 'stopped' && state !== 'failed') return false;
+    for (const { mailbox, state, spec } of this.registry.all())
+      if (mailbox.depth > 0 && spec.kind === 'service' && state !== 'stopped' && state !== 'failed')
+        return false;
     return true;
   }
 

@@ -59,6 +59,8 @@ export class DataApi implements Actor {
   private readonly failures: FailureLimiter;
   private readonly calls: CallLog;
   private readonly running = new Set<Promise<void>>();
+  /** Aborted when a stop has waited long enough for the requests under way. */
+  private readonly ending = new AbortController();
   private flushing = false;
 
   /** @param hasher cheaper ones make tests fast @param now monotonic clock in ms */
@@ -112,6 +114,7 @@ export class DataApi implements Actor {
   async stop(): Promise<void> {
     const late = new Promise((resolve) => setTimeout(resolve, STOP_MS).unref());
     await Promise.race([Promise.allSettled(this.running), late]);
+    this.ending.abort();
     await this.flush();
     await this.store.close();
   }
@@ -192,7 +195,7 @@ export class DataApi implements Actor {
     for await (const set of store.stream(statement.sql, statement.binds, {
       batchRows: BATCH_ROWS,
       timeoutMs,
-      signal: this.ctx.signal,
+      signal: this.ending.signal,
     })) {
       if (count === 0) this.checkColumns(set, columns, query.intername);
       for (const row of set.rows) {
