@@ -2,6 +2,7 @@
  * What an actor sees of the runtime, worker side. Everything it does becomes a record in the outbox. After the actor
  * was stopped, crashed or abandoned, calls have no effect, so that a late promise cannot disturb its successor.
  */
+import { inspect } from 'node:util';
 import type { ActorContext, AskOptions } from './actor.js';
 import { SwitchyardError, type ErrorCode } from './errors.js';
 import type { LogFields, Logger, LogLevel } from './log-contract.js';
@@ -82,7 +83,10 @@ function errorOf(to: Ref, value: unknown): SwitchyardError {
 }
 
 /** Open HTTP responses by exchange id. */
-export type CreditTable = Map<number, { credit(bytes: number): void; abort(): void }>;
+export type CreditTable = Map<
+  number,
+  { readonly link: ActorLink; credit(bytes: number): void; abort(): void }
+>;
 
 /** Counters are collected here and sent once a second. */
 export class CounterBag {
@@ -148,6 +152,7 @@ export class WorkerActorContext implements ActorContext {
   }
 
   after(delayMs: number, body: unknown): () => void {
+    if (this.link.closed) return () => undefined;
     const timer = setTimeout(() => {
       this.timers.delete(timer);
       this.tell(this.self, body);
@@ -211,13 +216,22 @@ export class WorkerActorContext implements ActorContext {
     for (const timer of this.timers) clearTimeout(timer);
     this.timers.clear();
     this.link.replies.forget(this.link.number);
+    for (const response of this.link.credits.values()) if (response.link === this.link) response.abort();
   }
 }
 
 /** A logger whose events travel to the main thread's writer. */
 export function outboxLogger(outbox: Outbox, base: LogFields): Logger {
   const write = (level: LogLevel) => (event: string, fields?: LogFields) => {
-    outbox.write(Kind.LOG, 0, 0, 0, encodePayload([level, event, plain({ ...base, ...fields })]));
+    const all = plain({ ...base, ...fields });
+    let payload: Uint8Array;
+    try {
+      payload = encodePayload([level, event, all]);
+    } catch {
+      // Something within cannot be cloned; its text will do.
+      payload = encodePayload([level, event, mapValues(all, (value) => inspect(value, { depth: 3 }))]);
+    }
+    outbox.write(Kind.LOG, 0, 0, 0, payload);
     outbox.flush();
   };
   return {
@@ -229,6 +243,12 @@ export function outboxLogger(outbox: Outbox, base: LogFields): Logger {
     fatal: write('fatal'),
     child: (fields) => outboxLogger(outbox, { ...base, ...fields }),
   };
+}
+
+function mapValues(fields: LogFields, map: (value: unknown) => string): LogFields {
+  return Object.fromEntries(
+    Object.entries(fields).map(([name, value]) => [name, typeof value === 'object' ? map(value) : value]),
+  );
 }
 
 /** Errors and functions cannot be cloned as they are; logging must not throw. */

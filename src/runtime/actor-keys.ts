@@ -15,7 +15,7 @@ export const actorKeys = defineKeys({
     help: 'Instances that share the work by connection or key; order holds within each',
   },
   mailbox_bytes: {
-    type: 'size', default: '1m', min: 16_384, max: 1_073_741_824, reload: 'process',
+    type: 'size', default: '1m', min: 262_144, max: 1_073_741_824, reload: 'process',
     help: 'Size of the mailbox of each instance, rounded up to a power of two',
   },
   mailbox_messages: {

@@ -154,7 +154,13 @@ export class Bridge {
       return;
     }
     this.pending.push([kind, a, b, payload]);
+    this.wantInboxRoom();
+  }
+
+  private wantInboxRoom(): void {
     Atomics.store(this.inbox.words, Word.WANT_ROOM, 1);
+    // The worker may have emptied it before it could read that; then nobody else would look again.
+    if (this.inbox.empty) this.wake();
   }
 
   private toInbox(kind: number, a: number, b: number, payload: Uint8Array): boolean {
@@ -251,7 +257,7 @@ export class Bridge {
       moved++;
     }
     this.pending.splice(0, moved);
-    if (this.pending.length > 0) Atomics.store(this.inbox.words, Word.WANT_ROOM, 1);
+    if (this.pending.length > 0) this.wantInboxRoom();
     if (moved > 0) this.wake();
   }
 

@@ -47,6 +47,8 @@ export class Host {
   private readonly counters = new CounterBag();
   private readonly externals = new Map<number, Uint8Array>();
   private readonly hosted = new Map<number, Hosted>();
+  /** Contexts of instances that are still coming up. */
+  private readonly starting = new Map<number, WorkerActorContext>();
   /** The same actors as an array: the loop visits it millions of times a second. */
   private turns: HostedActor[] = [];
   private readonly spin: SpinGauge;
@@ -80,6 +82,7 @@ export class Host {
         void this.stop(message.number, message.reason);
         return;
       case 'abandon':
+        this.starting.get(message.number)?.retire();
         this.hosted.get(message.number)?.actor.abandon();
         this.remove(message.number);
         return;
@@ -113,6 +116,7 @@ export class Host {
     for (const [id, bytes] of message.externals) this.externals.set(id, bytes);
     const words = new RingReader(message.mailbox).words;
     const context = new WorkerActorContext(ref, message.params, link, words, this.counters);
+    this.starting.set(number, context);
     try {
       const module = (await import(message.module)) as Record<string, unknown>;
       const factory = module[message.factory];
@@ -121,8 +125,15 @@ export class Host {
       const actor = await (factory as ActorFactory)(context);
       await actor.init?.();
       for (const { ref: connection, info, attachment } of message.connections) {
-        await actor.connected?.(connection, info, attachment);
+        try {
+          await actor.connected?.(connection, info, attachment);
+        } catch (thrown) {
+          // One connection must not keep the actor from coming up: it would fail the same way at each start.
+          context.log.error('actor.connected_failed', { ...connection, reason: reasonOf(thrown) });
+          context.close(connection, 'the actor could not take it after its restart');
+        }
       }
+      if (link.closed) return; // given up meanwhile; another instance may be on its way
       const onCrash = (thrown: unknown): void => this.crashed(number, thrown, false);
       const hosted = new HostedActor(actor, link, message.mailbox, codecs, this.externals, onCrash);
       this.hosted.set(number, { actor: hosted, context });
@@ -130,8 +141,11 @@ export class Host {
       this.post({ type: 'started', number });
       this.schedule();
     } catch (thrown) {
+      if (link.closed) return;
       context.retire();
       this.crashed(number, thrown, true);
+    } finally {
+      if (this.starting.get(number) === context) this.starting.delete(number);
     }
   }
 
@@ -146,6 +160,7 @@ export class Host {
           reason: reasonOf(thrown),
         });
       }
+      if (this.hosted.get(number) !== entry) return; // dropped meanwhile: the number is its successor's
       this.remove(number);
     }
     this.post({ type: 'stopped', number });
@@ -197,7 +212,7 @@ export class Host {
 
   private sweep(): boolean {
     let worked = this.readInbox();
-    if (this.outbox.blocked) this.outbox.retry();
+    if (this.outbox.blocked && this.outbox.retry()) worked = true;
     const turns = this.turns;
     this.inTurn = true;
     for (let i = 0; i < turns.length; i++) if (turns[i]!.ready && turns[i]!.turn()) worked = true;
@@ -207,7 +222,7 @@ export class Host {
   }
 
   private anything(): boolean {
-    if (!this.inbox.empty) return true;
+    if (!this.inbox.empty || this.outbox.overlooked) return true;
     for (const actor of this.turns) if (actor.ready && !this.outbox.blocked) return true;
     return false;
   }

@@ -8,7 +8,7 @@ import type { ActorLink } from './actor-context.js';
 import type { FrameCodec } from '../protocol/frame.js';
 import { HttpResponder } from './http-responder.js';
 import { decodePayload, encodePayload } from './payload.js';
-import { A, B, C, COUNT, HEADER_BYTES, KIND, Kind, REPLY_FAILED, REPLY_OK } from './record.js';
+import { A, B, C, COUNT, HEADER_BYTES, KIND, Kind, REPLY_FAILED, REPLY_OK, SIZE } from './record.js';
 import { reasonOf } from './errors.js';
 import { RingReader, Word } from './ring.js';
 
@@ -90,14 +90,20 @@ export class HostedActor {
     // Otherwise the next turn finds the same record and goes on behind the finished frames.
   }
 
+  /**
+   * A thread is ended where a function is entered or a loop goes round, so the marks of one step are set without a call
+   * between them; the successor would be given the record again otherwise.
+   */
   private recordDone(at: number): void {
     const { mailbox } = this;
-    mailbox.advance(at);
-    mailbox.words[Word.IN_RECORD] = 0;
-    mailbox.release();
+    const { words } = mailbox;
+    const next = (mailbox.position + mailbox.int32[at + SIZE]!) | 0;
+    mailbox.position = next;
+    words[Word.IN_RECORD] = 0;
+    Atomics.store(words, Word.READ, next);
     this.link.outbox.flush();
-    if (mailbox.words[Word.WANT_ROOM] === 1) {
-      mailbox.words[Word.WANT_ROOM] = 0;
+    if (Atomics.load(words, Word.WANT_ROOM) === 1) {
+      Atomics.store(words, Word.WANT_ROOM, 0);
       this.link.outbox.ringMain();
     }
   }
@@ -105,6 +111,11 @@ export class HostedActor {
   /** A message that is not a frame. @returns false when its payload has not arrived yet */
   private message(at: number): boolean {
     const { int32, words } = this.mailbox;
+    if (words[Word.IN_RECORD] === 1) {
+      // The predecessor had finished it and died before it could step on.
+      this.recordDone(at);
+      return true;
+    }
     const kind = int32[at + KIND]!;
     const external = int32[at + C]!;
     const payload = external === 0 ? this.mailbox.payload(at) : this.externals.get(external);
@@ -114,6 +125,7 @@ export class HostedActor {
     words[Word.STARTED]!++;
     const finished = (): void => {
       words[Word.HANDLED]!++;
+      words[Word.IN_RECORD] = 1;
       this.recordDone(at);
     };
     try {

@@ -61,7 +61,7 @@ export class HttpGateway implements ResponseTarget {
     }
     const { method, path, query, headers, remoteAddress, requestId, body } = exchange;
     const payload = encodeRequest({ method, path, query, headers, remoteAddress, requestId }, body);
-    const sequence = (entry.mailbox.enqueued + 1) | 0;
+    const sequence = entry.mailbox.nextNumber;
     this.open.set(id, { exchange, entry, sequence, lastSign: performance.now(), owed: 0, waiting: false });
     if (!entry.mailbox.offer(Kind.REQUEST, id, 0, payload)) {
       this.open.delete(id);
@@ -83,16 +83,17 @@ export class HttpGateway implements ResponseTarget {
     }
   }
 
-  body(id: number, bytes: Buffer): void {
+  body(id: number, bytes: Buffer): boolean {
     const open = this.touch(id);
-    if (open === undefined) return;
+    if (open === undefined) return false;
     open.owed += bytes.length;
     let flowing: boolean;
     try {
       flowing = open.exchange.write(bytes);
     } catch (thrown) {
       this.open.delete(id);
-      return open.exchange.fail(thrown instanceof Error ? thrown.message : String(thrown));
+      open.exchange.fail(thrown instanceof Error ? thrown.message : String(thrown));
+      return false;
     }
     if (flowing && !open.waiting) {
       if (open.owed >= CREDIT_STEP) this.credit(id, open);
@@ -104,6 +105,7 @@ export class HttpGateway implements ResponseTarget {
         this.credit(id, open);
       });
     }
+    return true;
   }
 
   end(id: number): void {

@@ -27,11 +27,12 @@ export class HttpResponder implements ActorHttpResponse {
   aborted = false;
   private state: 'new' | 'headed' | 'ended' = 'new';
   private unacknowledged = 0;
-  private room: (() => void) | undefined;
+  /** Writers that wait for credit: all of them go on together. */
+  private room: { readonly opens: Promise<void>; readonly open: () => void } | undefined;
 
   constructor(
     private readonly exchange: number,
-    private readonly link: ActorLink,
+    readonly link: ActorLink,
   ) {
     link.credits.set(exchange, this);
   }
@@ -58,7 +59,12 @@ export class HttpResponder implements ActorHttpResponse {
     this.unacknowledged += bytes.length;
     this.put(Kind.HTTP_BODY, bytes);
     if (this.unacknowledged < WINDOW_BYTES) return Promise.resolve();
-    return new Promise((resolve) => (this.room = resolve));
+    if (this.room === undefined) {
+      let open = (): void => undefined;
+      const opens = new Promise<void>((resolve) => (open = resolve));
+      this.room = { opens, open };
+    }
+    return this.room.opens;
   }
 
   end(chunk?: string | Uint8Array): void {
@@ -68,15 +74,14 @@ export class HttpResponder implements ActorHttpResponse {
     const bytes = chunk === undefined ? EMPTY : typeof chunk === 'string' ? Buffer.from(chunk) : chunk;
     if (bytes.length > 0) this.put(Kind.HTTP_BODY, bytes);
     this.put(Kind.HTTP_END, EMPTY);
-    this.link.credits.delete(this.exchange);
+    this.leave();
   }
 
   cut(reason: string): void {
     if (this.state === 'ended') return;
     this.state = 'ended';
     this.put(Kind.HTTP_CUT, encodePayload(reason));
-    this.link.credits.delete(this.exchange);
-    this.release();
+    this.leave();
   }
 
   /** Called by the host when the main thread has passed bytes on. */
@@ -85,22 +90,29 @@ export class HttpResponder implements ActorHttpResponse {
     if (this.unacknowledged < WINDOW_BYTES / 2) this.release();
   }
 
-  /** Called by the host when the client has gone. */
+  /** Called when the client or this instance of the actor has gone. */
   abort(): void {
     this.aborted = true;
+    this.leave();
+  }
+
+  /** No credit will come any more. The exchange may have been delivered again: to a responder that stays. */
+  private leave(): void {
     this.release();
-    this.link.credits.delete(this.exchange);
+    if (this.link.credits.get(this.exchange) === this) this.link.credits.delete(this.exchange);
   }
 
   private release(): void {
-    const room = this.room;
+    const { room } = this;
     this.room = undefined;
-    room?.();
+    room?.open();
   }
 
   private put(kind: number, bytes: Uint8Array): void {
     if (this.aborted || this.link.closed) return;
-    this.link.outbox.stream(kind, this.exchange, 0, this.link.number, bytes);
+    const { outbox, number } = this.link;
+    if (kind === Kind.HTTP_BODY) outbox.stream(kind, this.exchange, 0, number, bytes);
+    else outbox.write(kind, this.exchange, 0, number, bytes);
     if (!this.link.inTurn) this.link.outbox.flush();
   }
 }

@@ -10,7 +10,7 @@ import type { DeadLetters } from './dead-letters.js';
 import { SwitchyardError } from './errors.js';
 import type { HeartbeatMonitor } from './heartbeat.js';
 import type { Logger } from './log-contract.js';
-import type { FailedMessage } from './mailbox.js';
+import type { FailedMessage, Mailbox } from './mailbox.js';
 import type { Pool } from './pool.js';
 import type { Registry } from './registry.js';
 import type { LiveConnection } from './thread-messages.js';
@@ -20,6 +20,9 @@ import type { ChildHandle, ChildSpec, ExitReason } from './child-spec.js';
 /** How long a worker may take to answer "are you there" before its thread counts as stuck. */
 const PROBE_MS = 100;
 const STACK_MS = 250;
+
+/** What settles `exited` of one instance stands for it. */
+type Instance = ActorEntry['ended'];
 
 export interface LifecycleParts {
   readonly registry: Registry;
@@ -42,7 +45,7 @@ export class Lifecycle {
 
   childSpec(entry: ActorEntry, shutdownMs: number, restart: ChildSpec['restart']): ChildSpec {
     const place = this.pool(entry.spec).placeOf(entry.ref);
-    return { id: entry.ref, restart, shutdownMs, start: () => this.start(entry, place) };
+    return { id: entry.ref, restart, shutdownMs, start: (signal) => this.start(entry, place, signal) };
   }
 
   private pool(spec: ActorSpec): Pool {
@@ -52,7 +55,7 @@ export class Lifecycle {
     return pool;
   }
 
-  private async start(entry: ActorEntry, place: number): Promise<ChildHandle> {
+  private async start(entry: ActorEntry, place: number, signal: AbortSignal): Promise<ChildHandle> {
     entry.state = 'starting';
     const bridge = await this.pool(entry.spec).bridge(place);
     const again = entry.starts++ > 0;
@@ -61,7 +64,9 @@ export class Lifecycle {
     entry.mailbox.sendExternal = bridge.postExternal;
     this.parts.heartbeat.reset(entry);
     const exited = new Promise<ExitReason>((resolve) => (entry.ended = resolve));
-    await this.started(entry, bridge);
+    // Tells this instance from its successors, which have the same entry.
+    const instance = entry.ended;
+    await this.started(entry, bridge, signal);
     entry.state = 'running';
     entry.startedAt = performance.now();
     this.parts.log.info(again ? 'actor.restarted' : 'actor.started', {
@@ -72,22 +77,31 @@ export class Lifecycle {
     bridge.wake();
     return {
       exited,
-      stop: (reason) => this.stop(entry, bridge, reason),
-      kill: () => this.kill(entry, bridge),
+      stop: (reason) => this.stop(entry, bridge, instance, reason),
+      kill: () => this.kill(entry, bridge, instance),
     };
   }
 
-  private async started(entry: ActorEntry, bridge: Bridge): Promise<void> {
+  private async started(entry: ActorEntry, bridge: Bridge, signal: AbortSignal): Promise<void> {
     const { number, ref, spec } = entry;
     const { module, factory, params, startMs } = spec;
+    entry.mailbox.dropHandledExternals();
     const { memory: mailbox, externals } = entry.mailbox;
     const connections = entry.starts > 1 ? this.parts.connectionsOf(entry) : [];
     let timer: NodeJS.Timeout | undefined;
+    let givenUp = false;
+    let giveUp: ((reason: string) => void) | undefined;
+    const cancel = (): void => giveUp?.('start cancelled');
     try {
       await new Promise<void>((resolve, reject) => {
         entry.starting = { resolve, reject };
-        const late = (): void => reject(new Error(`init took longer than ${startMs} ms`));
-        timer = setTimeout(late, startMs);
+        giveUp = (reason) => {
+          givenUp = true;
+          reject(new Error(reason));
+        };
+        timer = setTimeout(giveUp, startMs, `init took longer than ${startMs} ms`);
+        signal.addEventListener('abort', cancel, { once: true });
+        if (signal.aborted) return cancel();
         bridge.post({ type: 'start', ref, number, module, factory, params, mailbox, externals, connections });
       });
     } catch (cause) {
@@ -96,37 +110,47 @@ export class Lifecycle {
       // No instance of it is left on that thread, whatever happens to the thread.
       entry.bridge = entry.ended = undefined;
       entry.mailbox.wake = entry.mailbox.sendExternal = () => undefined;
-      if (bridge.alive) bridge.post({ type: 'abandon', number });
+      if (givenUp) await this.abandon(entry, bridge);
       throw new SwitchyardError('ACT_START', { ref, reason: (cause as Error).message }, { cause });
     } finally {
       clearTimeout(timer);
+      signal.removeEventListener('abort', cancel);
       entry.starting = undefined;
     }
   }
 
   /** Orderly: the current message is finished, `stop` is called. The supervisor guards the deadline with `kill`. */
-  private async stop(entry: ActorEntry, bridge: Bridge, reason: string): Promise<void> {
-    if (entry.state !== 'running' || !bridge.alive) return;
+  private async stop(entry: ActorEntry, bridge: Bridge, instance: Instance, reason: string): Promise<void> {
+    if (entry.ended !== instance || entry.state !== 'running' || !bridge.alive) return;
     entry.state = 'terminating';
     const stopped = new Promise<void>((resolve) => (entry.stopped = resolve));
     bridge.post({ type: 'stop', number: entry.number, reason });
     await stopped;
     entry.stopped = undefined;
-    this.ended(entry, { kind: 'normal', message: reason });
-    entry.state = 'stopped';
+    if (entry.ended === instance) this.ended(entry, { kind: 'normal', message: reason });
+    if (entry.ended === undefined) entry.state = 'stopped';
   }
 
   /** The instance is dropped; its thread only if it does not answer, because neighbours live there. */
-  private async kill(entry: ActorEntry, bridge: Bridge): Promise<void> {
-    const reason: ExitReason = { kind: 'killed', message: 'killed after its stop deadline' };
-    if (await this.answers(bridge)) {
-      bridge.post({ type: 'abandon', number: entry.number });
+  private async kill(entry: ActorEntry, bridge: Bridge, instance: Instance): Promise<void> {
+    if (entry.ended !== instance) return;
+    if ((await this.abandon(entry, bridge)) && entry.ended === instance) {
       entry.stopped?.();
-      this.ended(entry, reason);
-    } else {
-      await bridge.terminate();
+      this.ended(entry, { kind: 'killed', message: 'killed after its stop deadline' });
     }
-    entry.state = 'stopped';
+    if (entry.ended === undefined) entry.state = 'stopped';
+  }
+
+  /**
+   * Settles when the instance certainly does nothing more: only then its marks in the mailbox may be read. Probe and
+   * order take the same way, so the answer comes after the order was carried out.
+   * @returns false when the thread had to be ended for it
+   */
+  private async abandon(entry: ActorEntry, bridge: Bridge): Promise<boolean> {
+    if (bridge.alive) bridge.post({ type: 'abandon', number: entry.number });
+    if (bridge.alive && (await this.answers(bridge))) return true;
+    await bridge.terminate();
+    return false;
   }
 
   /** The worker reports: an actor is up. */
@@ -157,37 +181,44 @@ export class Lifecycle {
   /** The thread is gone and took its actors; one cause for all of them. */
   onThreadExit(bridge: Bridge, reason: string): void {
     const cause = { bridge, reason };
+    const culprit = this.culprits.get(bridge);
+    this.culprits.delete(bridge);
     for (const entry of this.parts.registry.all()) {
       if (entry.bridge !== bridge) continue;
       entry.starting?.reject(new Error(reason));
       entry.stopped?.();
-      const hung = entry === this.culprit;
-      this.ended(entry, { kind: hung ? 'hang' : 'lost', message: reason, cause });
+      const hung = culprit?.entry === entry;
+      this.ended(entry, { kind: hung ? 'hang' : 'lost', message: hung ? culprit.message : reason, cause });
     }
-    this.culprit = undefined;
   }
 
-  private culprit: ActorEntry | undefined;
+  /** Whose hang ended a thread, by thread. */
+  private readonly culprits = new Map<Bridge, { readonly entry: ActorEntry; readonly message: string }>();
 
   /** Heartbeat expiry: say where it is stuck, then restart as little as possible. */
   async onExpired(entry: ActorEntry, ageMs: number): Promise<void> {
     const bridge = entry.bridge;
     if (bridge === undefined || !bridge.alive) return;
-    const { current } = entry.mailbox.progress();
+    const instance = entry.ended;
+    const before = entry.mailbox.progress();
+    const { current } = before;
     const about = {
       actor: entry.ref,
       message: messageName(current),
       heartbeat_ms: ageMs,
       thread: bridge.threadId,
     };
-    if (await this.answers(bridge)) {
-      if (entry.state !== 'running' || entry.bridge !== bridge) return;
+    const answers = await this.answers(bridge);
+    // It may have been slow only, and have got on while it was asked.
+    if (entry.state !== 'running' || entry.ended !== instance || gotOn(before, entry.mailbox.progress()))
+      return;
+    if (answers) {
       this.parts.log.error('actor.hang', {
         ...about,
         stuck: 'await',
         hint: 'its promise did not settle; only this actor is restarted',
       });
-      bridge.post({ type: 'abandon', number: entry.number });
+      if (!(await this.abandon(entry, bridge)) || entry.ended !== instance) return;
       this.ended(entry, {
         kind: 'hang',
         message: `no progress on ${messageName(current)} for ${ageMs} ms (await)`,
@@ -196,8 +227,12 @@ export class Lifecycle {
     }
     const stack = await readStack(bridge.threadId, STACK_MS);
     this.parts.log.error('actor.hang', { ...about, stuck: 'thread', stack: stack ?? 'not readable' });
-    this.culprit = entry;
-    entry.lastError = `no progress on ${messageName(current)} for ${ageMs} ms (thread)`;
+    // Neighbours whose messages wait behind it expire as well; the one that is within a message is to blame.
+    if (!this.culprits.has(bridge) || before.started !== before.handled)
+      this.culprits.set(bridge, {
+        entry,
+        message: `no progress on ${messageName(current)} for ${ageMs} ms (thread)`,
+      });
     await bridge.terminate();
   }
 
@@ -209,7 +244,8 @@ export class Lifecycle {
         this.probes.delete(id);
         resolve(alive);
       };
-      const timer = setTimeout(() => done(false), PROBE_MS);
+      // If it was this thread that paused, the answer may be here already: one more look before the verdict.
+      const timer = setTimeout(() => setImmediate(() => done(false)), PROBE_MS);
       this.probes.set(id, () => done(true));
       bridge.post({ type: 'probe', id });
     });
@@ -250,6 +286,12 @@ export class Lifecycle {
       reason: `${reason.kind}: ${reason.message}`,
     });
   }
+}
+
+type Marks = ReturnType<Mailbox['progress']>;
+
+function gotOn(before: Marks, now: Marks): boolean {
+  return before.started !== now.started || before.handled !== now.handled || before.beat !== now.beat;
 }
 
 /** Text for the CURRENT word: a message code, or a record kind as a negative number. */

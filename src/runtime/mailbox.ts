@@ -53,6 +53,8 @@ const NOTHING = new Uint8Array(0);
 /** Milliseconds since the process started, as int32; wraps after 24 days, only differences are used. */
 export const nowMs = (): number => performance.now() | 0;
 
+const isDroppable = ([kind]: Spilled): boolean => kind !== Kind.CONNECTED && kind !== Kind.DISCONNECTED;
+
 export class Mailbox {
   readonly memory: SharedArrayBuffer;
   private readonly ring: RingWriter;
@@ -63,7 +65,9 @@ export class Mailbox {
   private dropped = 0;
   /** Waits in front of the ring: notices that may not be lost, or what `drop-oldest` still holds. */
   private spill: Spilled[] = [];
-  private waiting: (() => void)[] = [];
+  private spilledBytes = 0;
+  /** By connection slot, in order of refusal: at most one for each client. */
+  private waiting = new Map<number, () => void>();
   /** Payloads too large for the ring, by the id in their record; kept until they are handled. */
   readonly externals = new Map<number, Uint8Array>();
   private readonly externalNumbers = new Map<number, number>();
@@ -97,6 +101,11 @@ export class Mailbox {
     return this.enqueuedMessages;
   }
 
+  /** Number that the next message offered will have. */
+  get nextNumber(): number {
+    return (this.enqueuedMessages + this.spill.length + 1) | 0;
+  }
+
   /** Messages waiting or being handled. */
   get depth(): number {
     return ((this.enqueuedMessages - this.handled) | 0) + this.spill.length;
@@ -114,7 +123,8 @@ export class Mailbox {
   }
 
   /**
-   * Appends `count` whole frames of one connection, copied.
+   * Appends `count` whole frames of one connection, copied. A run of more frames than the mailbox may hold is taken
+   * when nothing else waits, or its client would wait for ever.
    * @returns false when there is no room; ask `whenRoom` then
    */
   offerFrames(
@@ -127,7 +137,7 @@ export class Mailbox {
   ): boolean {
     if (
       this.spill.length > 0 ||
-      this.enqueuedMessages - this.handled + count > this.options.messages ||
+      !this.allows(count) ||
       !this.ring.append(
         Kind.FRAMES,
         count,
@@ -151,6 +161,11 @@ export class Mailbox {
     return true;
   }
 
+  private allows(count: number): boolean {
+    const depth = (this.enqueuedMessages - this.handled) | 0;
+    return depth === 0 || depth + count <= this.options.messages;
+  }
+
   /**
    * Appends one message under the mailbox's policy.
    * @returns false when it was refused (and counted)
@@ -158,17 +173,36 @@ export class Mailbox {
   offer(kind: number, a: number, b: number, payload: Uint8Array): boolean {
     const full = this.spill.length > 0 || this.depth >= this.options.messages;
     if (!full && this.put(kind, a, b, payload, this.reserve)) return true;
-    if (this.options.policy === 'drop-oldest') return this.keepNewest([kind, a, b, payload]);
+    if (this.options.policy === 'drop-oldest' && payload.length <= EXTERNAL_LIMIT)
+      return this.keepNewest([kind, a, b, payload]);
     this.refused++;
     return false;
   }
 
   /** Appends a notice that may not be lost (bounded by the number of connections and actors). */
   notice(kind: number, a: number, b: number, payload: Uint8Array): void {
-    if (this.spill.length > 0 || !this.put(kind, a, b, payload, 0)) {
-      this.spill.push([kind, a, b, payload]);
-      this.askForRoom();
-    }
+    if (this.spill.length === 0 && this.put(kind, a, b, payload, 0)) return;
+    this.toSpill([kind, a, b, payload]);
+    this.askForRoom();
+  }
+
+  /** The notice of a connection's end. Of a client that came and went while there was no room the actor hears nothing. */
+  disconnected(slot: number, generation: number, reason: Uint8Array): void {
+    this.waiting.delete(slot);
+    const opened = this.spill.findLastIndex(
+      ([kind, a, b]) => kind === Kind.CONNECTED && a === slot && b === generation,
+    );
+    if (opened >= 0) this.fromSpill(opened);
+    else this.notice(Kind.DISCONNECTED, slot, generation, reason);
+  }
+
+  private toSpill(message: Spilled): void {
+    this.spill.push(message);
+    this.spilledBytes += message[3].length;
+  }
+
+  private fromSpill(at: number, count = 1): void {
+    for (const [, , , payload] of this.spill.splice(at, count)) this.spilledBytes -= payload.length;
   }
 
   private put(kind: number, a: number, b: number, payload: Uint8Array, keepFree: number): boolean {
@@ -191,8 +225,7 @@ export class Mailbox {
 
   /** @returns id, or -1 when too many bytes wait already */
   private addExternal(payload: Uint8Array): number {
-    for (const [id, number] of this.externalNumbers)
-      if (((this.handled - number) | 0) >= 0) this.dropExternal(id);
+    this.dropHandledExternals();
     if (this.externalBytes + payload.length > EXTERNAL_LIMIT) return -1;
     const id = newExternalId();
     this.externals.set(id, payload);
@@ -206,49 +239,70 @@ export class Mailbox {
     this.externalNumbers.delete(id);
   }
 
+  /** Forgets payloads whose message was handled; a new instance is given what is left. */
+  dropHandledExternals(): void {
+    for (const [id, number] of this.externalNumbers) {
+      if (((this.handled - number) | 0) < 0) return; // those behind were put in later
+      this.dropExternal(id);
+    }
+  }
+
   private keepNewest(message: Spilled): boolean {
-    this.spill.push(message);
-    if (this.spill.length > this.options.messages) {
-      this.spill.shift();
+    this.toSpill(message);
+    const { messages, bytes } = this.options;
+    while (this.spill.length > messages || this.spilledBytes > bytes) {
+      const oldest = this.spill.findIndex(isDroppable);
+      if (oldest < 0 || this.spill[oldest] === message) break;
+      this.fromSpill(oldest);
       this.dropped++;
     }
     this.askForRoom();
     return true;
   }
 
-  /** `resume` is called once when there is room again. */
-  whenRoom(resume: () => void): void {
-    this.waiting.push(resume);
+  /** `resume` is called once when there is room again. @param slot of the connection that waits */
+  whenRoom(slot: number, resume: () => void): void {
+    this.waiting.delete(slot);
+    this.waiting.set(slot, resume);
     this.askForRoom();
   }
 
   private askForRoom(): void {
     Atomics.store(this.ring.words, Word.WANT_ROOM, 1);
+    // The worker may have made the room before it could read that it is wanted: then this side looks again itself.
+    if (this.spill.length > 0 ? this.ring.empty : this.roomy) this.wake();
+  }
+
+  private get roomy(): boolean {
+    return this.ring.used * 2 < this.ring.capacity && this.depth * 2 <= this.options.messages;
   }
 
   /** True while somebody waits; the system then calls `checkRoom` after each drain. */
   get wanted(): boolean {
-    return this.waiting.length > 0 || this.spill.length > 0;
+    return this.waiting.size > 0 || this.spill.length > 0 || this.externals.size > 0;
   }
 
   /** Moves what waited in front into the ring and resumes the paused connections when the ring is half empty. */
   checkRoom(): void {
+    this.dropHandledExternals();
     let moved = 0;
-    while (moved < this.spill.length) {
-      const [kind, a, b, payload] = this.spill[moved]!;
-      if (!this.put(kind, a, b, payload, 0)) break;
+    for (const message of this.spill) {
+      const [kind, a, b, payload] = message;
+      if ((isDroppable(message) && !this.allows(1)) || !this.put(kind, a, b, payload, 0)) break;
       moved++;
     }
-    if (moved > 0) this.spill.splice(0, moved);
+    this.fromSpill(0, moved);
     if (this.spill.length > 0) return this.askForRoom();
-    const roomy = this.ring.used * 2 < this.ring.capacity && this.depth * 2 <= this.options.messages;
-    if (!roomy) {
-      if (this.waiting.length > 0) this.askForRoom();
-      return;
-    }
-    const waiting = this.waiting;
-    this.waiting = [];
-    for (const resume of waiting) resume();
+    if (this.roomy) this.releaseWaiting();
+    else if (this.waiting.size > 0) this.askForRoom();
+  }
+
+  /** Resumes everybody who waits for room; also when there will be no mailbox any more. */
+  releaseWaiting(): void {
+    if (this.waiting.size === 0) return;
+    const { waiting } = this;
+    this.waiting = new Map();
+    for (const resume of waiting.values()) resume();
   }
 
   /** Index of the record at the reading position, or -1. */

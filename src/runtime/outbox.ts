@@ -90,8 +90,13 @@ export class Outbox {
     Atomics.store(this.ring.words, Word.WANT_ROOM, 1);
   }
 
-  /** Puts what waits into the ring as far as there is room. */
-  retry(): void {
+  /** True when records wait although the ring is empty: it was emptied before our wish for room could be read. */
+  get overlooked(): boolean {
+    return this.spill.length > 0 && this.ring.empty;
+  }
+
+  /** Puts what waits into the ring as far as there is room. @returns true if it put anything */
+  retry(): boolean {
     let moved = 0;
     for (const [kind, count, a, b, c, d, bytes] of this.spill) {
       if (!this.ring.append(kind, count, a, b, c, d, bytes)) break;
@@ -100,6 +105,7 @@ export class Outbox {
     }
     if (moved > 0) this.spill.splice(0, moved);
     if (this.spill.length > 0) Atomics.store(this.ring.words, Word.WANT_ROOM, 1);
+    return moved > 0;
   }
 
   /** Makes everything visible and rings if the main thread sleeps and there is something to see. */

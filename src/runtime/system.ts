@@ -30,7 +30,8 @@ export type Service = (body: unknown, from: Ref | undefined, timeoutMs: number) 
 /** Where responses of actors go (http-gateway.ts). */
 export interface ResponseTarget {
   head(exchange: number, status: number, headers: Readonly<Record<string, string>>): void;
-  body(exchange: number, bytes: Buffer): void;
+  /** @returns false when the exchange is over: no credit will come for these bytes */
+  body(exchange: number, bytes: Buffer): boolean;
   end(exchange: number): void;
   /** The actor could not go on: the client must not take the answer for whole. */
   cut(exchange: number, reason: string): void;
@@ -130,6 +131,7 @@ export class System {
         });
       }
       this.registry.remove(entry);
+      entry.mailbox.releaseWaiting();
     }
   }
 
@@ -173,15 +175,15 @@ export class System {
     const service = this.services.get(to);
     if (service !== undefined) {
       const id = this.asks.open(asker, undefined, 0, timeoutMs);
-      this.serve(service, body, from, timeoutMs).then(
-        (value) => this.asks.resolve(id, value),
-      ).catch((thrown: unknown) => this.asks.fail(id, 'ACT_REMOTE', { to, reason: reasonOf(thrown) }));
+      this.serve(service, body, from, timeoutMs)
+        .then((value) => this.asks.resolve(id, value))
+        .catch((thrown: unknown) => this.asks.fail(id, 'ACT_REMOTE', { to, reason: reasonOf(thrown) }));
       return;
     }
     const entry = this.registry.resolve(to, key ?? from ?? '');
     if (entry === undefined) return failAsker(asker, 'ACT_NO_SUCH_ACTOR', { to });
     if (entry.state === 'stopped' || entry.state === 'failed') return failAsker(asker, 'ACT_STOPPED', { to });
-    const id = this.asks.open(asker, entry, (entry.mailbox.enqueued + 1) | 0, timeoutMs);
+    const id = this.asks.open(asker, entry, entry.mailbox.nextNumber, timeoutMs);
     if (!entry.mailbox.offer(Kind.ASK, id, 0, encodePayload([body, from])))
       this.asks.fail(id, 'ACT_MAILBOX_FULL', { to });
   }
@@ -201,7 +203,7 @@ export class System {
    */
   frameSink(name: Ref, protocol: string): FrameSink {
     const codec = codecNumber(protocol);
-    let refusing: Mailbox | undefined;
+    let refusing: { readonly mailbox: Mailbox; readonly slot: number } | undefined;
     const mailboxOf = (connection: ConnectionRef): Mailbox | undefined => {
       const instances = this.registry.instances(name);
       return instances.length === 1
@@ -213,10 +215,10 @@ export class System {
         const mailbox = mailboxOf(connection);
         if (mailbox === undefined) return true; // the actor was removed by a reload: its clients are being closed
         if (mailbox.offerFrames(connection, codec, bytes, start, end, count)) return true;
-        refusing = mailbox;
+        refusing = { mailbox, slot: connection.slot };
         return false;
       },
-      whenRoom: (resume) => refusing?.whenRoom(resume),
+      whenRoom: (resume) => refusing?.mailbox.whenRoom(refusing.slot, resume),
       opened: (connection, info) =>
         mailboxOf(connection)?.notice(
           Kind.CONNECTED,
@@ -225,12 +227,7 @@ export class System {
           encodePayload([info, undefined]),
         ),
       closed: (connection, reason) =>
-        mailboxOf(connection)?.notice(
-          Kind.DISCONNECTED,
-          connection.slot,
-          connection.generation,
-          encodePayload(reason),
-        ),
+        mailboxOf(connection)?.disconnected(connection.slot, connection.generation, encodePayload(reason)),
     };
   }
 
@@ -262,7 +259,9 @@ export class System {
       case Kind.ASK_REPLY:
         return this.asks.answer(a, b, payload);
       case Kind.HTTP_BODY:
-        return this.responses?.body(a, Buffer.from(payload));
+        // The client may have gone while the request still waited in the mailbox: only now the writer can be told.
+        if (this.responses?.body(a, Buffer.from(payload)) === false) bridge.deliver(Kind.HTTP_ABORT, a, 0);
+        return;
       case Kind.HTTP_HEAD: {
         const [status, headers] = decodePayload(payload) as [number, Record<string, string>];
         return this.responses?.head(a, status, headers);

@@ -49,7 +49,7 @@ describe('a mailbox', () => {
     expect(box.offerFrames(client, 0, pings(8), 0, 64, 8)).toBe(true);
     expect(box.offerFrames(client, 0, pings(8), 0, 64, 8)).toBe(false);
     let resumed = 0;
-    box.whenRoom(() => resumed++);
+    box.whenRoom(1, () => resumed++);
     box.checkRoom();
     expect(resumed).toBe(0);
     handle(reader);

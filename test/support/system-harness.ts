@@ -44,6 +44,8 @@ export class SystemHarness {
   readonly live: { ref: ConnectionRef; info: ConnectionInfo; attachment: unknown }[] = [];
   readonly exits: { ref: string; reason: ExitReason }[] = [];
   readonly system: System;
+  /** `onRoute` throws. */
+  refuseRoutes = false;
   private closing = false;
   private readonly handles = new Map<string, ChildHandle>();
 
@@ -54,7 +56,10 @@ export class SystemHarness {
       onCounters: (counted) => {
         for (const [key, sum] of counted) this.counters.set(key, (this.counters.get(key) ?? 0) + sum);
       },
-      onRoute: (ref, method, path) => void this.routes.push(`${ref} ${method} ${path}`),
+      onRoute: (ref, method, path) => {
+        if (this.refuseRoutes) throw new Error('asked to refuse');
+        this.routes.push(`${ref} ${method} ${path}`);
+      },
     });
     const target: ReplyTarget = {
       send: (slot, generation, bytes) => void this.replies.push({ connection: { slot, generation }, bytes }),
@@ -111,6 +116,10 @@ export class SystemHarness {
 
   stop(ref: string): Promise<void> {
     return this.handles.get(ref)!.stop('test', 1000);
+  }
+
+  async kill(ref: string): Promise<void> {
+    await this.handles.get(ref)!.kill();
   }
 
   ask(to: string, body: unknown, timeoutMs = 5000, key?: string | number): Promise<unknown> {
