@@ -144,3 +144,81 @@ describe('a mailbox', () => {
     expect(new RingReader(box.memory).peek()).toBeGreaterThanOrEqual(0);
   });
 });
+
+describe('room in a mailbox', () => {
+  it('made between the refusal and the wish for it is noticed all the same', () => {
+    const { box, reader } = mailbox('pause-reading', 10);
+    let looks = 0;
+    box.wake = () => looks++;
+    box.offerFrames(client, 0, pings(8), 0, 64, 8);
+    expect(box.offerFrames(client, 0, pings(8), 0, 64, 8)).toBe(false);
+    handle(reader); // the worker has finished and sleeps: it will not ring
+    looks = 0;
+    let resumed = 0;
+    box.whenRoom(1, () => resumed++);
+    expect(looks).toBe(1); // this side looks itself
+    box.checkRoom();
+    expect(resumed).toBe(1);
+  });
+
+  it('is not waited for by clients that have gone', () => {
+    const { box, reader } = mailbox('pause-reading', 10, 1024);
+    box.offerFrames(client, 0, pings(10), 0, 80, 10);
+    while (box.offer(Kind.TELL, 0, 0, Buffer.alloc(8)));
+    let resumed = 0;
+    for (let generation = 1; generation < 1000; generation++) {
+      box.notice(Kind.CONNECTED, 5, generation, Buffer.alloc(100));
+      expect(box.offerFrames({ slot: 5, generation }, 0, pings(1), 0, 8, 1)).toBe(false);
+      box.whenRoom(5, () => resumed++);
+      box.disconnected(5, generation, Buffer.alloc(100));
+    }
+    expect(box.depth).toBeLessThan(30);
+    while (handle(reader) > 0) box.checkRoom();
+    expect(resumed).toBe(0);
+  });
+
+  it('is found for a run of more frames than the limit when nothing else waits', () => {
+    const { box, reader } = mailbox('pause-reading', 10);
+    box.offerFrames(client, 0, pings(1), 0, 8, 1);
+    expect(box.offerFrames(client, 0, pings(50), 0, 400, 50)).toBe(false);
+    handle(reader);
+    expect(box.offerFrames(client, 0, pings(50), 0, 400, 50)).toBe(true);
+  });
+
+  it('has its limit also when the counters wrap', () => {
+    const { box, reader } = mailbox('reject', 10);
+    const wrapped = box as unknown as { enqueuedMessages: number };
+    wrapped.enqueuedMessages = 0x7fff_fffb;
+    reader.words[Word.HANDLED] = reader.words[Word.STARTED] = 0x7fff_fffb;
+    expect(box.offerFrames(client, 0, pings(8), 0, 64, 8)).toBe(true);
+    expect(box.offerFrames(client, 0, pings(8), 0, 64, 8)).toBe(false);
+    expect(box.depth).toBe(8);
+  });
+});
+
+describe('drop-oldest', () => {
+  it('holds the limit of messages however often room is looked for, and drops no notice', () => {
+    const { box, reader } = mailbox('drop-oldest', 10, 65_536);
+    for (let i = 0; i < 20; i++) box.offer(Kind.TELL, i, 0, Buffer.alloc(8));
+    box.disconnected(77, 1, Buffer.alloc(8));
+    for (let i = 20; i < 200; i++) {
+      box.offer(Kind.TELL, i, 0, Buffer.alloc(8));
+      box.checkRoom();
+      expect(box.depth).toBeLessThanOrEqual(21);
+    }
+    const seen: number[] = [];
+    for (let at = reader.peek(); at >= 0; at = reader.peek()) {
+      seen.push(reader.int32[at + 3]!);
+      handle(reader);
+      box.checkRoom();
+    }
+    expect(seen).toContain(77);
+    expect(seen.at(-1)).toBe(199);
+  });
+
+  it('holds the limit of bytes', () => {
+    const { box } = mailbox('drop-oldest', 100, 4096);
+    for (let i = 0; i < 100; i++) expect(box.offer(Kind.TELL, i, 0, Buffer.alloc(1000))).toBe(true);
+    expect(box.snapshot().depth).toBeLessThan(12);
+  });
+});

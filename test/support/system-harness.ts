@@ -110,7 +110,10 @@ export class SystemHarness {
     this.handles.set(spec.id, handle);
     void handle.exited.then((reason) => {
       this.exits.push({ ref: spec.id, reason });
-      if (reason.kind !== 'normal' && !this.closing) return this.run(spec);
+      if (reason.kind === 'normal' || this.closing) return;
+      return this.run(spec).catch((thrown: unknown) => {
+        if (!this.closing) throw thrown;
+      });
     });
   }
 
