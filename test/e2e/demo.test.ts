@@ -98,8 +98,11 @@ describe('the demo, as it is shipped', () => {
     program = await startDemo(workspace());
     expect((await program.admin('run generate')).ok).toBe(true);
     await program.seen('stage.done', { actor: 'generate' });
+    // Otherwise a new minute may bring files between the last look and the stop.
+    expect((await program.admin('pause generate')).ok).toBe(true);
     expect((await program.admin('run load-obs')).ok).toBe(true);
     await program.seen('load-obs.file');
+    await expect.poll(() => readdirSync(workspace().file('var/obs/in')), { timeout: 15_000 }).toEqual([]);
     expect(await program.stop()).toBe(0);
     const [after = []] = await query(workspace(), 'data', count);
     expect(after[0]).toBe(after[1]);
