@@ -102,9 +102,11 @@ describe('the demo, as it is shipped', () => {
     expect((await program.admin('pause generate')).ok).toBe(true);
     expect((await program.admin('run load-obs')).ok).toBe(true);
     await program.seen('load-obs.file');
-    const waiting = (): string[] =>
-      readdirSync(workspace().file('var/obs/in')).filter((name) => name.startsWith('SURF'));
-    await expect.poll(waiting, { timeout: 15_000 }).toEqual([]);
+    // A file that is being loaded is no longer in sight, hence the second condition.
+    const idle = async (): Promise<boolean> =>
+      readdirSync(workspace().file('var/obs/in')).every((name) => name.startsWith('.')) &&
+      (await program.ask<{ result: string }[]>('runs load-obs 1'))[0]?.result === 'ok';
+    await expect.poll(idle, { timeout: 15_000 }).toBe(true);
     expect(await program.stop()).toBe(0);
     const [after = []] = await query(workspace(), 'data', count);
     expect(after[0]).toBe(after[1]);
