@@ -110,11 +110,20 @@ export class SystemHarness {
     this.handles.set(spec.id, handle);
     void handle.exited.then((reason) => {
       this.exits.push({ ref: spec.id, reason });
-      if (reason.kind === 'normal' || this.closing) return;
-      return this.run(spec).catch((thrown: unknown) => {
-        if (!this.closing) throw thrown;
-      });
+      return reason.kind === 'normal' ? undefined : this.runAgain(spec);
     });
+  }
+
+  private async runAgain(spec: ChildSpec, attempts = 10): Promise<void> {
+    if (this.closing) return;
+    try {
+      await this.run(spec);
+    } catch (thrown) {
+      if (this.closing) return;
+      if (attempts === 0) throw thrown;
+      await sleep(20);
+      await this.runAgain(spec, attempts - 1);
+    }
   }
 
   stop(ref: string): Promise<void> {
