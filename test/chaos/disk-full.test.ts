@@ -13,6 +13,7 @@ import {
   openSync,
   closeSync,
 } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from 'vitest';
@@ -37,7 +38,7 @@ function unmountAll(): void {
   for (const folder of mounted.splice(0)) spawnSync('umount', ['-l', folder]);
 }
 function mayMount(): boolean {
-  const folder = join('/tmp', `mount-try-${process.pid}`);
+  const folder = join(tmpdir(), `mount-try-${process.pid}`);
   const may = mount(folder, 1);
   unmountAll();
   rmSync(folder, { recursive: true, force: true });

@@ -81,6 +81,12 @@ interface LaunchOptions {
   readonly wrapper?: readonly string[];
 }
 
+/** Those that run; a test process that ends in mid-test leaves none behind. */
+const running = new Set<ChildProcess>();
+process.on('exit', () => {
+  for (const child of running) child.kill('SIGKILL');
+});
+
 /** A folder of one test; the program's working directory. */
 export class Workspace {
   readonly path = mkdtempSync(join(tmpdir(), 'program-'));
@@ -115,6 +121,8 @@ export class Workspace {
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     this.children.push(child);
+    running.add(child);
+    child.once('exit', () => running.delete(child));
     return child;
   }
 
