@@ -12,8 +12,8 @@ import { A, B, C, COUNT, HEADER_BYTES, KIND, Kind, REPLY_FAILED, REPLY_OK, SIZE 
 import { reasonOf } from './errors.js';
 import { RingReader, Word } from './ring.js';
 
-/** A turn ends after so many records, so that neighbours on the same worker get theirs. */
-const RECORDS_PER_TURN = 256;
+/** A turn ends after so many messages, so that neighbours on the same worker and the event loop get theirs. */
+const MESSAGES_PER_TURN = 1024;
 
 export class HostedActor {
   private readonly mailbox: RingReader;
@@ -22,6 +22,9 @@ export class HostedActor {
   private dead = false;
   /** Set by `stop`: no further message is taken. */
   private stopping: ((reason: void) => void) | undefined;
+  /** Where the run that is under way goes on: after so many frames, at this offset. */
+  private runDone = -1;
+  private runOffset = 0;
 
   constructor(
     private readonly actor: Actor,
@@ -41,46 +44,60 @@ export class HostedActor {
 
   /** Handles messages until there are none, one waits, or the turn is over. @returns true if it handled any */
   turn(): boolean {
-    let records = 0;
-    while (records < RECORDS_PER_TURN && !this.busy && !this.dead && this.stopping === undefined) {
+    let left = MESSAGES_PER_TURN;
+    while (left > 0 && !this.busy && !this.dead && this.stopping === undefined) {
       if (this.link.outbox.blocked) break;
       const at = this.mailbox.peek();
       if (at < 0) break;
-      if (this.mailbox.int32[at + KIND] === Kind.FRAMES) this.frames(at);
+      if (this.mailbox.int32[at + KIND] === Kind.FRAMES) left -= this.frames(at, left);
       else if (!this.message(at)) break;
-      records++;
+      left--;
     }
-    return records > 0;
+    return left < MESSAGES_PER_TURN;
   }
 
-  /** A run of frames of one connection. Stays synchronous as long as the actor does. */
-  private frames(at: number): void {
+  /**
+   * A run of frames of one connection. Stays synchronous as long as the actor does.
+   * @param most frames to handle now
+   * @returns how many were
+   */
+  private frames(at: number, most: number): number {
     const { int32, data, words } = this.mailbox;
     const codec = this.codecs[int32[at + C]!]!;
     const count = int32[at + COUNT]!;
     const connection: ConnectionRef = { slot: int32[at + A]!, generation: int32[at + B]! };
-    let offset = (at << 2) + HEADER_BYTES;
-    let done = words[Word.IN_RECORD]!;
-    for (let skip = 0; skip < done; skip++) offset += codec.frameLength(data, offset);
+    const before = words[Word.IN_RECORD]!;
+    const stop = Math.min(count, before + most);
+    let done = before;
+    let offset = this.runOffset;
+    if (done !== this.runDone) {
+      offset = (at << 2) + HEADER_BYTES;
+      for (let skip = 0; skip < done; skip++) offset += codec.frameLength(data, offset);
+    }
     try {
-      while (done < count) {
+      while (done < stop) {
         const length = codec.frameLength(data, offset);
         words[Word.CURRENT] = codec.messageCode(data, offset);
         words[Word.STARTED]!++;
         const result = this.actor.frame?.(connection, data, offset, offset + length);
         if (result !== undefined) {
+          this.runDone = done + 1;
+          this.runOffset = offset + length;
           this.settle(result, () => this.frameDone(at, count));
-          return;
+          return done - before;
         }
         words[Word.HANDLED]!++;
         words[Word.IN_RECORD] = ++done;
         offset += length;
-        if (this.dead) return;
+        if (this.dead) return done - before;
       }
-      this.recordDone(at);
+      this.runDone = done;
+      this.runOffset = offset;
+      if (done >= count) this.recordDone(at);
     } catch (thrown) {
       this.crash(thrown);
     }
+    return done - before;
   }
 
   private frameDone(at: number, count: number): void {
@@ -97,6 +114,7 @@ export class HostedActor {
   private recordDone(at: number): void {
     const { mailbox } = this;
     const { words } = mailbox;
+    this.runDone = -1;
     const next = (mailbox.position + mailbox.int32[at + SIZE]!) | 0;
     mailbox.position = next;
     words[Word.IN_RECORD] = 0;

@@ -57,7 +57,7 @@ export class Lifecycle {
 
   private async start(entry: ActorEntry, place: number, signal: AbortSignal): Promise<ChildHandle> {
     entry.state = 'starting';
-    const bridge = await this.pool(entry.spec).bridge(place);
+    const bridge = await this.thread(entry, place);
     const again = entry.starts++ > 0;
     entry.bridge = bridge;
     entry.mailbox.wake = bridge.wake;
@@ -80,6 +80,16 @@ export class Lifecycle {
       stop: (reason) => this.stop(entry, bridge, instance, reason),
       kill: () => this.kill(entry, bridge, instance),
     };
+  }
+
+  private async thread(entry: ActorEntry, place: number): Promise<Bridge> {
+    try {
+      return await this.pool(entry.spec).bridge(place);
+    } catch (cause) {
+      entry.state = 'failed';
+      entry.lastError = (cause as Error).message;
+      throw new SwitchyardError('ACT_START', { ref: entry.ref, reason: entry.lastError }, { cause });
+    }
   }
 
   private async started(entry: ActorEntry, bridge: Bridge, signal: AbortSignal): Promise<void> {

@@ -131,6 +131,46 @@ describe('the heartbeat', () => {
   });
 });
 
+describe('a flood of frames', () => {
+  it('lets the thread return to its event loop, so that a stuck neighbour is restarted alone', async () => {
+    const mailbox = { bytes: 1_048_576, messages: 65_536, policy: 'pause-reading' } as const;
+    await system.start('awkward', 'awkwardActor', { mailbox, params: { spin_us: 20 } });
+    await system.start('hang-await', 'hangAwaitActor', { heartbeatMs: 300 });
+    const run = Buffer.concat(Array.from({ length: 8000 }, () => encodePacket(1)));
+    const sink = system.system.frameSink('awkward', 'packet');
+    const push = (): void => {
+      while (system.exits.length === 0)
+        if (!sink.offer(client, run, 0, run.length, 8000)) return sink.whenRoom(push);
+    };
+    system.system.tell('hang-await', { type: 'hang' });
+    push();
+    await until('it came back', () => system.exits.length > 0);
+    expect(system.exits).toMatchObject([{ ref: 'hang-await', reason: { kind: 'hang' } }]);
+    expect(system.logged('actor.hang')).toMatchObject([{ stuck: 'await' }]);
+  });
+});
+
+describe('a service of the main thread', () => {
+  it('whose answer cannot be copied fails the ask', async () => {
+    system.system.service('odd', () => () => 1);
+    await expect(system.ask('odd', 1)).rejects.toMatchObject({ code: 'ACT_REMOTE' });
+  });
+});
+
+describe('an actor that is removed', () => {
+  it('lets the clients go on that waited for room in its mailbox', async () => {
+    system.spawn('awkward', 'awkwardActor');
+    const sink = system.system.frameSink('awkward', 'packet');
+    const bytes = encodePacket(1, Buffer.alloc(1000));
+    let resumed = 0;
+    while (sink.offer(client, bytes, 0, bytes.length, 1));
+    sink.whenRoom(() => resumed++);
+    system.system.remove('awkward');
+    expect(resumed).toBe(1);
+    expect(sink.offer(client, bytes, 0, bytes.length, 1)).toBe(true);
+  });
+});
+
 describe('live connections', () => {
   it('that a new instance cannot take are closed, the others stay', async () => {
     await system.start('awkward', 'awkwardActor', { params: { bad_slot: 7 } });

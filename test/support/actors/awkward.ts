@@ -7,11 +7,12 @@ import { field, numberOf, typeOf } from './messages.js';
 /**
  * Does what is allowed but unusual. Params: `starts` (Int32Array on shared memory) counts the starts; the first one
  * takes `init_ms` or, with `init_loop`, for ever; `stop_ms` is how long `stop` takes; `bad_slot`: `connected` throws for
- * that connection. Messages are named by their type; others are echoed.
+ * that connection; `spin_us`: a frame takes so long. Messages are named by their type; others are echoed.
  */
 export const awkwardActor: ActorFactory = (ctx) => {
   const starts = ctx.params['starts'] as Int32Array | undefined;
   const start = starts === undefined ? 1 : Atomics.add(starts, 0, 1) + 1;
+  const spinUs = numberOf(ctx.params, 'spin_us', 0);
   return {
     init: async () => {
       if (start > 1) return;
@@ -21,6 +22,9 @@ export const awkwardActor: ActorFactory = (ctx) => {
     stop: async () => void (await sleep(numberOf(ctx.params, 'stop_ms', 0))),
     connected: (connection) => {
       if (connection.slot === ctx.params['bad_slot']) throw new Error('asked to fail in connected');
+    },
+    frame: () => {
+      for (const end = performance.now() + spinUs / 1000; performance.now() < end;);
     },
     receive: async (body) => {
       switch (typeOf(body)) {
