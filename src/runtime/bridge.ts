@@ -44,6 +44,8 @@ export interface BridgeEvents {
   /** After each batch of records. */
   drained(): void;
   control(bridge: Bridge, message: Exclude<FromWorker, number>): void;
+  /** Something was thrown outside of any message; the thread is about to end. */
+  failed(bridge: Bridge, stack: string): void;
   /** The thread has ended; every finished record was delivered before. */
   exited(bridge: Bridge, reason: string): void;
 }
@@ -92,7 +94,10 @@ export class Bridge {
       stderr: false,
     });
     this.worker.on('message', (message: FromWorker) => this.receive(message));
-    this.worker.on('error', (error) => (this.failure = error.stack ?? error.message));
+    this.worker.on('error', (error) => {
+      this.failure = error.message;
+      this.events.failed(this, error.stack ?? error.message);
+    });
     this.online = new Promise((resolve, reject) => {
       this.onlineSettled = { resolve, reject };
     });

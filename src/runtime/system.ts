@@ -86,6 +86,8 @@ export class System {
       record: (bridge, ring, at, payload) => this.recordSafely(bridge, ring, at, payload),
       drained: () => this.drained(),
       control: (_bridge, message) => this.control(message),
+      failed: (bridge, stack) =>
+        this.log.error('worker.failed', { thread: bridge.threadId, pool: options.name, stack }),
       exited: (bridge, reason) => this.lifecycle.onThreadExit(bridge, reason),
     });
     this.pools.set(options.name, pool);

@@ -15,6 +15,7 @@ import type { Logger } from '../runtime/log-contract.js';
 import type { Reactor } from '../runtime/reactor.js';
 import type { Ref } from '../runtime/ref.js';
 import type { System } from '../runtime/system.js';
+import { until } from './until.js';
 
 export interface FrontParts {
   readonly system: System;
@@ -29,6 +30,8 @@ export interface FrontParts {
 }
 
 const SHUTDOWN_SLACK_MS = 1000;
+/** How long a stopping listener waits for its clients to be gone. */
+const LISTENER_GRACE_MS = 4000;
 
 export function frontSections(config: Config): readonly ConfigSection[] {
   return config.sections.filter(({ section }) => section === 'listener' || section === 'http');
@@ -74,13 +77,17 @@ async function startListener(parts: FrontParts, section: ConfigSection): Promise
   if (parts.system.registry.instances(actor).length === 0) {
     throw new SwitchyardError('NET_ACTOR', { listener: name, actor });
   }
-  await parts.reactor.listen({
+  const listener = await parts.reactor.listen({
     name,
     values,
     codec: codec(),
     sink: parts.system.frameSink(actor, values.protocol),
   });
-  return untilStopped(() => parts.reactor.closeListener(name));
+  return untilStopped(async () => {
+    parts.reactor.closeListener(name);
+    // Replies due go out before the actors are stopped; a client that takes nothing is cut later.
+    await until(() => listener.online === 0, Math.min(parts.graceMs(), LISTENER_GRACE_MS));
+  });
 }
 
 async function startHttpListener(parts: FrontParts, section: ConfigSection): Promise<ChildHandle> {
