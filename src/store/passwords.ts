@@ -1,11 +1,11 @@
 /**
- * Password hashes: scrypt with a random salt, about 250 ms of one core each. The work runs on Node's own threads, a few at a time
+ * Password hashes: scrypt with a random salt, about 0.1 s of one core each. The work runs on Node's own threads, a few at a time
  * so that files and names still get theirs, with a bounded number waiting. Any thread; one hasher per actor.
  */
 import { randomBytes, scrypt, timingSafeEqual } from 'node:crypto';
 
 export interface HasherOptions {
-  /** log2 of scrypt's N; 15 needs 32 MB and about 250 ms. Default 15. */
+  /** log2 of scrypt's N; 15 needs 32 MB and about 0.1 s. Default 15. */
   readonly cost?: number;
   /** Hashes under way at once, default 2. */
   readonly concurrency?: number;

@@ -24,7 +24,7 @@ export const packetKeys = defineKeys({
   },
   hash_cost: {
     type: 'int', default: '15', min: 10, max: 18, reload: 'child',
-    help: 'Work of a password check: log2 of the N of scrypt; 15 takes 32 MB and about 250 ms',
+    help: 'Work of a password check: log2 of the N of scrypt; 15 takes 32 MB and about 0.1 s',
   },
   hash_concurrency: {
     type: 'int', default: '2', min: 1, max: 64, reload: 'child',

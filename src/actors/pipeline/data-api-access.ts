@@ -10,7 +10,7 @@ const MAX_ADDRESSES = 10_000;
 const FAILURE_WINDOW = 60_000;
 
 /**
- * Checks passwords, remembering those that were right for a while, so that not every request costs 250 ms. Kept is an HMAC
+ * Checks passwords, remembering those that were right for a while, so that not every request costs a hash. Kept is an HMAC
  * under a key of this process, over the stored hash too: a changed password counts at once.
  */
 export class PasswordChecker {
