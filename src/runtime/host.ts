@@ -101,7 +101,7 @@ export class Host {
 
   private async start(message: StartActor): Promise<void> {
     const { number, ref } = message;
-    const host = this; // eslint-disable-line @typescript-eslint/no-this-alias
+    const inTurn = (): boolean => this.inTurn;
     const link: ActorLink = {
       outbox: this.outbox,
       number,
@@ -110,7 +110,7 @@ export class Host {
       wake: () => this.schedule(),
       closed: false,
       get inTurn() {
-        return host.inTurn;
+        return inTurn();
       },
     };
     for (const [id, bytes] of message.externals) this.externals.set(id, bytes);
