@@ -1,13 +1,14 @@
 /** `user`: accounts of the packet server. Passwords come from standard input, never from the command line. */
 import { packetKeys, type PacketValues } from '../actors/packet/keys.js';
+import { openAccounts } from '../actors/packet/open-accounts.js';
 import { parseValue } from '../runtime/config-values.js';
 import { limitOf, UsageError } from '../runtime/admin-commands/command.js';
 import { sectionsOf } from '../runtime/config.js';
 import type { KeySpec } from '../runtime/schema.js';
 import { showTime, textTable } from '../runtime/text-table.js';
 import { listAccounts, LOCKED_FOR_GOOD, setLock, setPassword } from '../store/accounts-admin.js';
-import { Accounts } from '../store/accounts.js';
-import { openStore, StoreError, type Store } from '../store/driver.js';
+import type { Accounts } from '../store/accounts.js';
+import { StoreError, type Store } from '../store/driver.js';
 import { PasswordHasher } from '../store/passwords.js';
 import { loadOrPrint } from './conf.js';
 import { readPassword } from './password.js';
@@ -105,16 +106,9 @@ async function withAccounts(
   values: PacketValues,
   work: (context: Pick<UserContext, 'store' | 'accounts' | 'hasher'>) => Promise<number>,
 ): Promise<number> {
-  const store = await openStore(values.store);
+  const hasher = new PasswordHasher({ cost: values.hash_cost });
+  const { store, accounts } = await openAccounts(values, hasher);
   try {
-    const hasher = new PasswordHasher({ cost: values.hash_cost });
-    const accounts = await Accounts.open({
-      store,
-      hasher,
-      lockAfter: values.lock_after,
-      lockMs: values.lock_time,
-      minPassword: values.min_password,
-    });
     return await work({ store, accounts, hasher });
   } finally {
     await store.close();

@@ -7,7 +7,7 @@ import { Admission } from './admission.js';
 import type { ConnectionInfo } from './actor.js';
 import type { Connection } from './connection.js';
 import { ConnectionTable } from './connection-table.js';
-import type { ConnectionFilter, ConnectionSnapshot } from './control-plane.js';
+import type { ConnectionFilter, ConnectionSnapshot, TotalsSnapshot } from './control-plane.js';
 import { connectionRoom, probeDescriptors } from './descriptors.js';
 import type { ReplyTarget } from './frame-sink.js';
 import { Listener, type ListenerOptions } from './listener.js';
@@ -28,19 +28,7 @@ export interface ReactorOptions {
 }
 
 /** Sums of all listeners, closed ones included. */
-export interface ReactorTotals {
-  readonly connections: number;
-  readonly connectionLimit: number;
-  readonly accepted: number;
-  readonly refused: number;
-  readonly packetsIn: number;
-  readonly packetsOut: number;
-  readonly bytesIn: number;
-  readonly bytesOut: number;
-  readonly sendQueueBytes: number;
-  readonly discarded: number;
-  readonly badPackets: number;
-  readonly timers: number;
+export interface ReactorTotals extends Omit<TotalsSnapshot, 'queued'> {
   /** How often no further descriptor could be had. */
   readonly descriptorsExhausted: number;
 }

@@ -3,7 +3,7 @@ import { defineKeys, type ValuesOf } from '../../runtime/schema.js';
 
 export const packetKeys = defineKeys({
   store: {
-    type: 'string', default: 'sqlite:var/accounts.db', reload: 'child',
+    type: 'secret', default: 'sqlite:var/accounts.db', reload: 'child',
     help: 'Database of the accounts',
   },
   lock_after: {

@@ -9,13 +9,13 @@
  */
 import type { Actor, ActorContext, ConnectionInfo } from '../../runtime/actor.js';
 import type { ConnectionRef } from '../../runtime/ref.js';
-import { Accounts } from '../../store/accounts.js';
-import { openStore, StoreError, type Store } from '../../store/driver.js';
+import { StoreError, type Store } from '../../store/driver.js';
 import { HasherBusyError, PasswordHasher } from '../../store/passwords.js';
 import { PACKET_HEADER_BYTES } from '../../protocol/packet.js';
 import type { PacketCommand, Reply, Services } from './command.js';
 import { commandTable, COMMANDS } from './commands/index.js';
 import type { PacketValues } from './keys.js';
+import { openAccounts } from './open-accounts.js';
 import { Session } from './session.js';
 
 const NO_BODY = Buffer.alloc(0);
@@ -27,19 +27,12 @@ type DropReason = 'unknown-code' | 'body-size';
 /** @throws StoreError when the accounts cannot be opened: counts as a failed start. */
 export async function createPacketServer(ctx: ActorContext): Promise<Actor> {
   const values = ctx.params as PacketValues;
-  const store = await openStore(values.store);
   const hasher = new PasswordHasher({
     cost: values.hash_cost,
     concurrency: values.hash_concurrency,
     maxWaiting: values.hash_waiting,
   });
-  const accounts = await Accounts.open({
-    store,
-    hasher,
-    lockAfter: values.lock_after,
-    lockMs: values.lock_time,
-    minPassword: values.min_password,
-  });
+  const { store, accounts } = await openAccounts(values, hasher);
   const services: Services = { accounts, count: (name, labels) => ctx.count(name, 1, labels) };
   return new PacketServer(ctx, values, COMMANDS, services, store);
 }

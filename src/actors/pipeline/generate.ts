@@ -14,18 +14,13 @@ import {
 import type { Observation, ObservationFormat, Station } from '../../protocol/observations.js';
 import { sweepTemps, writeFileAtomic } from '../../runtime/atomic-file.js';
 import { defineKeys, type ValuesOf } from '../../runtime/schema.js';
+import { commonKeys } from './common-keys.js';
 import { stageActor, stageKeys } from './stage.js';
 import { StageError, type Stage, type StageEnv } from './stage-run.js';
 
 export const keys = defineKeys({
   ...stageKeys,
-  stations: {
-    type: 'path',
-    required: true,
-    help: 'Station list: province,id,name,lat,lon,height',
-    reload: 'child',
-    aliases: ['inifile'],
-  },
+  stations: commonKeys.stations,
   out: {
     type: 'path',
     required: true,

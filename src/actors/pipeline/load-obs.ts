@@ -15,6 +15,7 @@ import { migrateWeather } from '../../store/schema-weather.js';
 import { FileClaims, putAside, type Candidate, type ClaimedFile } from './file-claims.js';
 import { LazyStore } from './lazy-store.js';
 import { BadFileError, loadFile, rejectText, type FileLimits, type FileOutcome } from './load-obs-file.js';
+import { commonKeys } from './common-keys.js';
 import { stageActor, stageKeys } from './stage.js';
 import { isRetryable, StageError, type Stage, type StageEnv, type StageRun } from './stage-run.js';
 
@@ -39,13 +40,7 @@ export const keys = defineKeys({
     help: 'Folder for the rows that were refused; default: error_path',
     reload: 'child',
   },
-  store: {
-    type: 'secret',
-    default: 'sqlite:var/data.db',
-    help: 'URL of the database',
-    reload: 'child',
-    aliases: ['connstr'],
-  },
+  store: commonKeys.store,
   charset: {
     type: 'string',
     default: 'utf-8',

@@ -8,6 +8,7 @@ import { defineKeys, type ValuesOf } from '../../runtime/schema.js';
 import type { SqlRow } from '../../store/driver.js';
 import { migrateWeather } from '../../store/schema-weather.js';
 import { readStations } from './generate.js';
+import { commonKeys } from './common-keys.js';
 import { stageActor, stageKeys } from './stage.js';
 import type { Stage, StageEnv } from './stage-run.js';
 import { LazyStore } from './lazy-store.js';
@@ -15,20 +16,8 @@ import { LazyStore } from './lazy-store.js';
 export const keys = defineKeys({
   ...stageKeys,
   every: { ...stageKeys.every, default: '120s' },
-  stations: {
-    type: 'path',
-    required: true,
-    help: 'Station list: province,id,name,lat,lon,height',
-    reload: 'child',
-    aliases: ['inifile'],
-  },
-  store: {
-    type: 'secret',
-    default: 'sqlite:var/data.db',
-    help: 'URL of the database',
-    reload: 'child',
-    aliases: ['connstr'],
-  },
+  stations: commonKeys.stations,
+  store: commonKeys.store,
 });
 
 const TABLE = 'T_ZHOBTCODE';
