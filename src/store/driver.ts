@@ -4,6 +4,8 @@
  * driver rewrites that to its own form. Values are bound, never written into the text.
  */
 
+import { fromConnectionString } from './connection-string.js';
+
 /**
  * Values travel unchanged: NULL is null and never '', an integer beyond 2^53 is a bigint, a decimal is the text the
  * database prints, a date is ISO text with its fraction and zone, raw bytes are a Uint8Array.
@@ -54,6 +56,25 @@ export interface BatchResult {
   readonly errors: readonly RowError[];
 }
 
+export interface BulkOptions extends CallOptions {
+  /** What a row that breaks a key is: the end of the bulk (the default), left out, or an update of the row that is there. */
+  readonly onDuplicate?: 'error' | 'skip' | 'update';
+  /** For `skip` and `update`: the columns of the key by which a row is found. */
+  readonly keys?: readonly string[];
+  /** For `update`: columns beside those given that get `dialect.now`, such as upttime. */
+  readonly touch?: readonly string[];
+  /** Columns of raw bytes, given as hexadecimal digits. */
+  readonly hex?: readonly string[];
+}
+
+export interface BulkResult {
+  /** Rows given. The others add up to it, where the database can tell them apart; an equal row counts as updated. */
+  readonly rows: number;
+  readonly inserted: number;
+  readonly updated: number;
+  readonly skipped: number;
+}
+
 /** What can be done inside a transaction and outside. */
 export interface SqlRunner {
   /** @throws StoreError */
@@ -65,6 +86,17 @@ export interface SqlRunner {
    * good rows are committed together. @throws StoreError when the batch as a whole failed: then no row is applied.
    */
   batch(sql: string, rows: readonly SqlRow[], options?: BatchOptions): Promise<BatchResult>;
+  /**
+   * The fastest way in: tab text (protocol/tab-text.ts) through the database's own bulk load. All or nothing; inside
+   * `transaction` a failed bulk is undone and the transaction goes on. Nothing is cut or rounded to make it fit.
+   * @param chunks cut anywhere; read no faster than the database takes them. @throws StoreError, with `row` where known
+   */
+  bulk(
+    table: string,
+    columns: readonly string[],
+    chunks: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
+    options?: BulkOptions,
+  ): Promise<BulkResult>;
 }
 
 export interface Store extends SqlRunner {
@@ -81,6 +113,8 @@ export interface Store extends SqlRunner {
   transaction<T>(work: (tx: SqlRunner) => Promise<T>, options?: CallOptions): Promise<T>;
   /** @param table name or schema.name. @throws StoreError NO_TABLE */
   columns(table: string): Promise<TableInfo>;
+  /** Proves that the database answers. @returns what it calls itself: `MariaDB 10.11.6`. @throws StoreError */
+  version(): Promise<string>;
   /** Waits for the calls under way, then closes. Later calls are refused with CLOSED. Idempotent. */
   close(): Promise<void>;
 }
@@ -97,6 +131,8 @@ export interface ColumnInfo {
   /** Digits behind the point, if declared. */
   readonly scale: number | undefined;
   readonly nullable: boolean;
+  /** The database makes its value: auto_increment, identity, computed. */
+  readonly generated: boolean;
 }
 
 /** Everything in the order of the declaration. */
@@ -112,16 +148,35 @@ export interface Dialect {
   readonly name: string;
   /** Most `?` in one statement. */
   readonly maxBinds: number;
-  /** Expression: the present time in UTC, to the second. */
+  /** Expression: the present time as the database's session has it, to the second (SQLite: UTC). */
   readonly now: string;
   /** Quotes one name, or the parts of `schema.name`. @throws StoreError SYNTAX for a name no database could have. */
   quoteIdentifier(name: string): string;
   /** Insert with one `?` for each column. */
   insert(table: string, columns: readonly string[]): string;
-  /** The same; an existing row (by `keys`) gets the other columns. */
-  upsert(table: string, columns: readonly string[], keys: readonly string[]): string;
+  /** The same; an existing row (by `keys`) gets the other columns, and `now` in those of `touch`. */
+  upsert(
+    table: string,
+    columns: readonly string[],
+    keys: readonly string[],
+    touch?: readonly string[],
+  ): string;
   /** Adds a row limit to a select. */
   limit(select: string, rows: number): string;
+  /**
+   * Expression: one record of row XML, escaped, `<endl/>` and LF included, of the columns of a sub-select named q. Absent
+   * where letting the database render is slower than rendering here, or changes a byte.
+   */
+  rowXml?(columns: readonly RowXmlColumn[]): string;
+}
+
+export interface RowXmlColumn {
+  readonly name: string;
+  readonly kind: ColumnKind;
+  /** Element name. */
+  readonly tag: string;
+  /** Longest value in characters; undefined: any. */
+  readonly length: number | undefined;
 }
 
 /**
@@ -138,15 +193,18 @@ const RETRYABLE: ReadonlySet<StoreErrorCode> = new Set(['BUSY', 'LOST', 'TIMEOUT
 export class StoreError extends Error {
   /** True when the same call may succeed later. */
   readonly retryable: boolean;
+  /** Index of the row of a bulk that the database complained about. */
+  readonly row: number | undefined;
 
   constructor(
     readonly code: StoreErrorCode,
     message: string,
-    options?: { cause?: unknown },
+    options?: { cause?: unknown; row?: number | undefined },
   ) {
     super(message, options);
     this.name = 'StoreError';
     this.retryable = RETRYABLE.has(code);
+    this.row = options?.row;
   }
 }
 
@@ -155,20 +213,28 @@ export interface StoreOptions {
   readonly timeoutMs?: number;
   /** Calls that may wait; more are refused with QUEUE_FULL. Default 1,000. */
   readonly maxPending?: number;
+  /** Connections at most, default 4; one more call waits. Opened when needed. Not for SQLite. */
+  readonly maxConnections?: number;
 }
 
 /** Scheme -> driver module, loaded when first used. A new database is one file and one line here. */
 const DRIVERS: Readonly<Record<string, () => Promise<OpenDriver>>> = {
   sqlite: async () => (await import('./sqlite.js')).openSqlite,
+  mysql: async () => (await import('./mysql.js')).openMysql,
+  postgres: async () => (await import('./postgres.js')).openPostgres,
+  oracle: async () => (await import('./oracle.js')).openOracle,
+  mssql: async () => (await import('./mssql.js')).openMssql,
 };
 
 export type OpenDriver = (url: string, options: StoreOptions) => Promise<Store>;
 
 /**
- * @param url `sqlite:var/data.db`: the scheme chooses the driver, which documents the rest.
+ * @param url `sqlite:var/data.db`, `mysql://user:password@host:3306/database`: the scheme chooses the driver, which documents the
+ * rest. Connection strings of the seeds are taken too (spec data-centre 1.8). A lost connection is made again by the next call.
  * @throws StoreError URL for an unknown scheme, OPEN when the database cannot be reached.
  */
 export async function openStore(url: string, options: StoreOptions = {}): Promise<Store> {
+  url = fromConnectionString(url);
   const scheme = /^([a-z0-9+]+):/i.exec(url)?.[1]?.toLowerCase() ?? '';
   const load = DRIVERS[scheme];
   if (load === undefined) {

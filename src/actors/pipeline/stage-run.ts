@@ -4,7 +4,7 @@
  */
 import { reasonOf } from '../../runtime/errors.js';
 import type { Logger } from '../../runtime/log-contract.js';
-import { openStore, StoreError, type Store } from '../../store/driver.js';
+import { openStore, StoreError, type RowSet, type Store } from '../../store/driver.js';
 import { Ledger, type RunCounts } from '../../store/ledger.js';
 
 /** What a stage gets when it is made, once per (re)start. */
@@ -28,11 +28,29 @@ export interface StageRun {
   readonly counts: { -readonly [K in keyof RunCounts]: RunCounts[K] };
   /** To be called at least every few seconds of work: it is the heartbeat. */
   progress(): void;
+  /** Tells how much there is to do, as soon as that is known, for the time that is left. */
+  expect(total: { readonly rows?: number; readonly bytes?: number }): void;
+  /** The run's number in the ledger; undefined when there is none: a dry run. */
+  readonly runId: number | undefined;
+  /** What the stage remembers from run to run, kept with the ledger. A dry run forgets it again. */
+  readonly state: StageState;
+}
+
+export interface StageState {
+  get(key: string): Promise<string | undefined>;
+  /** Durable when it returns. @param key at most 100 characters. @param value at most 4,000 */
+  set(key: string, value: string): Promise<void>;
 }
 
 export interface Stage {
   /** @throws whatever failed; `isRetryable` decides what follows. */
   run(run: StageRun): Promise<void>;
+  /** The first rows a run would bring, for `stage NAME --preview`; changes nothing. */
+  preview?(limit: number): Promise<RowSet>;
+  /** Reaches for everything a run needs. @returns a line for each: `store: MariaDB 10.11.6`. @throws what cannot be reached */
+  check?(): Promise<readonly string[]>;
+  /** Folders whose change makes a run due at once when `watch` is set. */
+  readonly folders?: readonly string[];
   /** Before the end of the process or a restart. */
   close?(): Promise<void>;
 }
