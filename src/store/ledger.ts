@@ -6,6 +6,14 @@ import { asObjects, type SqlRow, type Store } from './driver.js';
 import { migrate, type Migration } from './migrations.js';
 import { isAlive, ownIdentity, type ProcessIdentity } from './process-identity.js';
 
+/** What stages remember from run to run. */
+const STATE_TABLE = `CREATE TABLE IF NOT EXISTS stage_state (
+  stage VARCHAR(100) NOT NULL,
+  name VARCHAR(100) NOT NULL,
+  value VARCHAR(4000) NOT NULL,
+  updated_at BIGINT NOT NULL,
+  PRIMARY KEY (stage, name))`;
+
 const LEDGER: readonly Migration[] = [
   {
     version: 1,
@@ -34,6 +42,14 @@ const LEDGER: readonly Migration[] = [
       ],
     },
   },
+  {
+    version: 2,
+    statements: {
+      sqlite: ['ALTER TABLE runs ADD COLUMN lag_ms BIGINT', STATE_TABLE],
+      mysql: ['ALTER TABLE runs ADD COLUMN IF NOT EXISTS lag_ms BIGINT', STATE_TABLE],
+      postgres: ['ALTER TABLE runs ADD COLUMN IF NOT EXISTS lag_ms BIGINT', STATE_TABLE],
+    },
+  },
 ];
 
 export type RunState = 'running' | 'ok' | 'failed' | 'interrupted';
@@ -45,6 +61,8 @@ export interface RunCounts {
   readonly files: number;
   readonly bytes: number;
   readonly errors: number;
+  /** Age in ms of the oldest row or file when it was dealt with; absent when the stage cannot tell. */
+  readonly lagMs?: number | undefined;
 }
 
 /** Times are ms since 1970. */
@@ -71,7 +89,7 @@ const MESSAGE_CHARACTERS = 500;
 /** A run of another host that has not been heard of for this long (ms) is taken for dead; hence `progress`. */
 const SILENCE = 3_600_000;
 const COUNTS =
-  'rows_in = ?, rows_out = ?, rows_rejected = ?, files = ?, bytes = ?, errors = ?, updated_at = ?';
+  'rows_in = ?, rows_out = ?, rows_rejected = ?, files = ?, bytes = ?, errors = ?, lag_ms = ?, updated_at = ?';
 const MAX_LIST = 10_000;
 
 export class Ledger {
@@ -168,6 +186,34 @@ export class Ledger {
     );
   }
 
+  /** Number of the newest run that ended well and brought something: rows or files. */
+  async newestYield(stage: string): Promise<number | undefined> {
+    const found = await this.store.query(
+      `SELECT max(id) FROM runs WHERE stage = ? AND state = 'ok' AND (rows_out > 0 OR files > 0)`,
+      [stage],
+    );
+    const id = found.rows[0]?.[0] ?? null;
+    return id === null ? undefined : Number(id);
+  }
+
+  /** What the stage kept under this name. */
+  async recall(stage: string, name: string): Promise<string | undefined> {
+    const found = await this.store.query('SELECT value FROM stage_state WHERE stage = ? AND name = ?', [
+      stage,
+      name,
+    ]);
+    const value = found.rows[0]?.[0] ?? null;
+    return value === null ? undefined : String(value);
+  }
+
+  /** Durable when it returns. @param name at most 100 characters. @param value at most 4,000 */
+  async remember(stage: string, name: string, value: string): Promise<void> {
+    const { dialect } = this.store;
+    const columns = ['stage', 'name', 'value', 'updated_at'];
+    const upsert = dialect.upsert('stage_state', columns, ['stage', 'name']);
+    await this.store.execute(upsert, [stage, name, value, this.now()]);
+  }
+
   private async runs(sql: string, binds: SqlRow): Promise<Run[]> {
     const found = asObjects(await this.store.query(sql, binds));
     const optional = (value: unknown): number | undefined => (value === null ? undefined : Number(value));
@@ -183,6 +229,7 @@ export class Ledger {
       files: Number(row['files']),
       bytes: Number(row['bytes']),
       errors: Number(row['errors']),
+      lagMs: optional(row['lag_ms']),
       message: typeof row['message'] === 'string' ? row['message'] : undefined,
       nextDue: optional(row['next_due']),
     }));
@@ -203,8 +250,9 @@ export class Ledger {
     }
   }
 
-  private countValues(counts: RunCounts): number[] {
-    const { rowsIn, rowsOut, rowsRejected, files, bytes, errors } = counts;
-    return [rowsIn, rowsOut, rowsRejected, files, bytes, errors, this.now()];
+  private countValues(counts: RunCounts): (number | null)[] {
+    const { rowsIn, rowsOut, rowsRejected, files, bytes, errors, lagMs } = counts;
+    const lag = lagMs === undefined ? null : Math.round(lagMs);
+    return [rowsIn, rowsOut, rowsRejected, files, bytes, errors, lag, this.now()];
   }
 }
