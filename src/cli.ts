@@ -67,7 +67,7 @@ async function dispatch(args: readonly string[], io: CliIo): Promise<number> {
     return EXIT.ok;
   }
   const rest = named === undefined ? positionals : positionals.slice(1);
-  const verb = flags.check ? check : (named ?? run);
+  const verb = flags.check && named !== stage ? check : (named ?? run);
   if (named === undefined) refuseUnknownVerb(positionals);
   const takesFiles = verb === run || verb === check;
   const isConf = (word: string): boolean => takesFiles || word.endsWith('.conf');

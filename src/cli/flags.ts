@@ -19,6 +19,8 @@ export const FLAGS = {
   json: { type: 'boolean', help: 'answers of reading commands in JSON' },
   once: { type: 'boolean', help: 'stage: one run in this process, without a server' },
   'dry-run': { type: 'boolean', help: 'stage: read and check, change nothing' },
+  preview: { type: 'boolean', help: 'stage: the first rows a run would bring; --limit, default 10' },
+  limit: { type: 'string', value: 'N', values: /^[1-9]\d{0,3}$/, help: 'stage --preview: rows, 1 to 9999' },
   daemon: { type: 'boolean', help: 'run in the background; --no-daemon overrides the conf' },
   'log-level': {
     type: 'string',
@@ -88,6 +90,8 @@ export function parseLine(args: readonly string[]): ParsedLine {
       json: set.get('json') === true,
       once: set.get('once') === true,
       dryRun: set.get('dry-run') === true,
+      preview: set.get('preview') === true,
+      limit: text('limit'),
       daemon: set.has('daemon') ? set.get('daemon') === true : undefined,
       logLevel: text('log-level'),
       logFormat: text('log-format'),

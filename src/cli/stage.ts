@@ -1,4 +1,10 @@
-/** `stage NAME --once`: one run of a pipeline stage in this process, recorded in the ledger, without a server. */
+/**
+ * `stage NAME --once`: one run of a pipeline stage in this process, recorded in the ledger, without a server; with --preview
+ * or --check only a look at what a run would find.
+ */
+import { availableParallelism } from 'node:os';
+import { CpuPool } from '../runtime/cpu-pool.js';
+import type { CpuJobName } from '../runtime/cpu-jobs.js';
 import { createLog } from '../runtime/log.js';
 import { reasonOf } from '../runtime/errors.js';
 import { nearest } from '../runtime/nearest.js';
@@ -6,20 +12,23 @@ import { logKeys } from '../runtime/process-keys.js';
 import { sectionsOf, valuesOf, type Config, type ConfigSection } from '../runtime/config.js';
 import type { RunResult, StageEnv, StageFactory } from '../actors/pipeline/stage-run.js';
 import { loadOrPrint } from './conf.js';
+import { checkStage, previewStage, progressLine } from './stage-view.js';
 import { EXIT, UsageFault, type CliIo, type Verb, type VerbArgs } from './verb.js';
 
 const BY_SIGNAL = { SIGINT: 130, SIGTERM: 143 } as const;
 
 export const stage: Verb = {
   name: 'stage',
-  usage: 'NAME --once [--dry-run] [--json] CONF-FILE...',
-  help: 'one run of a stage in this process; exit 75 when trying again may help',
+  usage: 'NAME --once [--dry-run] | --preview [--limit N] | --check  [--json] CONF-FILE...',
+  help: 'one run of a stage in this process, or a look at it; exit 75 when trying again may help',
   async run(args, io) {
     const [name, extra] = args.words;
     if (name === undefined) throw new UsageFault('which stage?');
     if (extra !== undefined) throw new UsageFault(`unexpected argument "${extra}"`);
-    if (!args.flags.once) {
-      throw new UsageFault(`--once is missing; a running server does it with: ctl run ${name}`);
+    const { once, preview, check } = args.flags;
+    if (Number(once) + Number(preview) + Number(check) !== 1) {
+      const hint = `a running server runs it with: ctl run ${name}`;
+      throw new UsageFault(`--once, --preview or --check, one of them; ${hint}`);
     }
     if (args.files.length === 0) throw new UsageFault('no conf file; try conf/*.conf');
     const config = await loadOrPrint(args.files, args.env, io);
@@ -45,6 +54,7 @@ async function runStage(
   io: CliIo,
 ): Promise<number> {
   const log = createLog({ ...valuesOf(config, 'log', logKeys), file: undefined });
+  const pool = new CpuPool({ maxThreads: availableParallelism() });
   const abort = new AbortController();
   let bySignal: keyof typeof BY_SIGNAL | undefined;
   const end = (signal: NodeJS.Signals): void => {
@@ -58,16 +68,26 @@ async function runStage(
       params: section.values,
       log: log.child({ stage: section.name }),
       signal: abort.signal,
+      cpu: (job, data, options) => pool.run(job as CpuJobName, data as never, options),
     };
     const { createStage, runOnce } = await loadStage(section.values['type']);
+    if (flags.preview) return await previewStage(createStage, env, flags, io);
+    if (flags.check) return await checkStage(createStage, env, flags.json, io);
     const ledger = section.values['ledger'];
     const ledgerUrl = typeof ledger === 'string' ? ledger : undefined;
-    const result = await runOnce(createStage, env, { dryRun: flags.dryRun, ledgerUrl });
+    const line = progressLine(section.name);
+    const result = await runOnce(createStage, env, {
+      dryRun: flags.dryRun,
+      ledgerUrl,
+      ...(line && { show: line.show }),
+    });
+    line?.end();
     report(section.name, result, flags.json, io);
     if (bySignal !== undefined) return BY_SIGNAL[bySignal];
     return result.state === 'ok' ? EXIT.ok : result.retryable ? EXIT.temporary : EXIT.failed;
   } finally {
     process.off('SIGINT', end).off('SIGTERM', end);
+    await pool.close();
     log.close();
   }
 }

@@ -28,6 +28,8 @@ export interface Flags {
   readonly json: boolean;
   readonly once: boolean;
   readonly dryRun: boolean;
+  readonly preview: boolean;
+  readonly limit: string | undefined;
   readonly daemon: boolean | undefined;
   readonly logLevel: string | undefined;
   readonly logFormat: string | undefined;

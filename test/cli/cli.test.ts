@@ -64,7 +64,7 @@ describe('the command line', () => {
     [['-x'], 'unknown flag -x'],
     [['check'], 'no conf file to check'],
     [['ctl'], 'which command?'],
-    [['stage', 'load'], '--once is missing'],
+    [['stage', 'load'], '--once, --preview or --check'],
     [['stage', '--once'], 'which stage?'],
     [['user', 'remove', 'bob'], '"remove" is none of add passwd'],
     [['user', 'add'], 'add whom?'],

@@ -110,6 +110,7 @@ export function createStage(env: StageEnv): Stage {
 export const factory = stageActor(createStage);
 
 class LoadObs implements Stage {
+  readonly folders: readonly string[];
   private readonly params: ValuesOf<typeof keys>;
   private readonly store: LazyStore;
   private readonly errorPath: string;
@@ -121,6 +122,7 @@ class LoadObs implements Stage {
 
   constructor(private readonly env: StageEnv) {
     this.params = env.params as ValuesOf<typeof keys>;
+    this.folders = [this.params.path];
     this.store = new LazyStore(this.params.store, migrateWeather);
     this.errorPath = this.params.error_path ?? this.params.path.replace(/\/+$/, '') + '-errors';
     this.matches = nameMatcher(this.params.match);

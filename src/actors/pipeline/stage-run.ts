@@ -2,10 +2,12 @@
  * One run of a stage: counting, the ledger's entry at start and end, and what kind of failure it was. Used by the stage actor
  * and by `switchyard stage <name> --once`. Worker or main thread.
  */
+import { access } from 'node:fs/promises';
 import { reasonOf } from '../../runtime/errors.js';
 import type { Logger } from '../../runtime/log-contract.js';
 import { openStore, StoreError, type RowSet, type Store } from '../../store/driver.js';
 import { Ledger, type RunCounts } from '../../store/ledger.js';
+import { RunProgress, type Progress } from './run-progress.js';
 
 /** What a stage gets when it is made, once per (re)start. */
 export interface StageEnv {
@@ -16,6 +18,8 @@ export interface StageEnv {
   readonly log: Logger;
   /** Aborted when the stage is to stop: end between two files, or at once if that takes long. */
   readonly signal: AbortSignal;
+  /** Runs a stateless job of src/runtime/cpu-jobs.ts on the cpu-pool. Absent where there is no pool. */
+  readonly cpu?: (job: string, data: unknown, options: { readonly timeoutMs: number }) => Promise<unknown>;
 }
 
 /** What a run gets. */
@@ -98,12 +102,16 @@ export interface RunOptions {
   readonly signal: AbortSignal;
   readonly dryRun: boolean;
   readonly progress: () => void;
+  /** How far it is, asked after every `progress` of the stage; without it a line goes to the log every ten seconds. */
+  readonly show?: (state: () => Progress) => void;
   /** Planned next run in ms since 1970, asked when the run has ended. */
   readonly nextDue?: (result: RunResult) => number | undefined;
 }
 
-/** At most one `progress` row of the ledger in this time (ms). */
-const LEDGER_INTERVAL = 60_000;
+/** A line in the log, and the run's row of the ledger, at most this often (ms). */
+const TELL_INTERVAL = 10_000;
+const MAX_STATE_NAME = 100;
+const MAX_STATE_VALUE = 4_000;
 
 /** Runs once with its ledger entry. Never throws: a ledger that fails makes the run fail before it begins. */
 export async function performRun(
@@ -113,7 +121,14 @@ export async function performRun(
   options: RunOptions,
 ): Promise<RunResult> {
   const started = performance.now();
-  const counts = { rowsIn: 0, rowsOut: 0, rowsRejected: 0, files: 0, bytes: 0, errors: 0 };
+  const counts: StageRun['counts'] = {
+    rowsIn: 0,
+    rowsOut: 0,
+    rowsRejected: 0,
+    files: 0,
+    bytes: 0,
+    errors: 0,
+  };
   const elapsed = (): number => Math.round(performance.now() - started);
   let id: number | undefined;
   try {
@@ -123,20 +138,39 @@ export async function performRun(
     options.log.error('stage.ledger', { reason: reasonOf(error) });
     return { state: 'failed', counts, ms: elapsed(), error, retryable: isRetryable(error) };
   }
+  const far = new RunProgress(started);
   let told = started;
   const progress = (): void => {
     options.progress();
     const now = performance.now();
-    if (id === undefined || now - told < LEDGER_INTERVAL) return;
+    far.note(counts, now);
+    options.show?.(() => far.state(counts, now));
+    if (now - told < TELL_INTERVAL) return;
     told = now;
-    options.log.info('stage.progress', { ...counts });
+    if (options.show === undefined) {
+      const { rowsPerSecond, share, leftMs } = far.state(counts, now);
+      const percent = share === undefined ? undefined : Math.floor(share * 100);
+      const leftS = leftMs === undefined ? undefined : Math.round(leftMs / 1_000);
+      options.log.info('stage.progress', { ...counts, rowsPerSecond, percent, leftS });
+    }
+    if (id === undefined) return;
     ledger
       ?.progress(id, counts)
       .catch((error: unknown) => options.log.warn('stage.ledger', { reason: reasonOf(error) }));
   };
+  const run: StageRun = {
+    log: options.log,
+    signal: options.signal,
+    dryRun: options.dryRun,
+    counts,
+    progress,
+    expect: (total) => far.expect(total),
+    runId: id,
+    state: stageState(name, ledger, options.dryRun),
+  };
   let result: RunResult;
   try {
-    await stage.run({ log: options.log, signal: options.signal, dryRun: options.dryRun, counts, progress });
+    await stage.run(run);
     result = { state: 'ok', counts, ms: elapsed(), retryable: false };
   } catch (error) {
     counts.errors++;
@@ -152,6 +186,21 @@ export async function performRun(
   return result;
 }
 
+/** Kept in the ledger; in memory for a run without one, or one that is to change nothing. */
+function stageState(stage: string, ledger: Ledger | undefined, dryRun: boolean): StageState {
+  const written = new Map<string, string>();
+  return {
+    get: async (key) => written.get(key) ?? (await ledger?.recall(stage, key)),
+    async set(key, value) {
+      if (key.length > MAX_STATE_NAME || value.length > MAX_STATE_VALUE) {
+        throw new RangeError(`the state "${key.slice(0, 40)}" of ${value.length} characters is too long`);
+      }
+      if (dryRun || ledger === undefined) written.set(key, value);
+      else await ledger.remember(stage, key, value);
+    },
+  };
+}
+
 /**
  * The whole life of a stage for a single run, for the command line. @param ledgerUrl the run is recorded there, unless dry.
  * @throws what the factory or the ledger throws; a failing run is in the result.
@@ -159,21 +208,40 @@ export async function performRun(
 export async function runOnce(
   factory: StageFactory,
   env: StageEnv,
-  options: { readonly dryRun: boolean; readonly ledgerUrl: string | undefined },
+  options: {
+    readonly dryRun: boolean;
+    readonly ledgerUrl: string | undefined;
+    readonly show?: RunOptions['show'];
+  },
 ): Promise<RunResult> {
   let store: Store | undefined;
   const stage = await factory(env);
   try {
-    if (options.ledgerUrl !== undefined && !options.dryRun) store = await openStore(options.ledgerUrl);
+    if (options.ledgerUrl !== undefined && (!options.dryRun || (await exists(options.ledgerUrl)))) {
+      store = await openStore(options.ledgerUrl);
+    }
     const ledger = store === undefined ? undefined : await Ledger.open(store);
     return await performRun(stage, env.name, ledger, {
       log: env.log,
       signal: env.signal,
       dryRun: options.dryRun,
       progress: () => undefined,
+      ...(options.show && { show: options.show }),
     });
   } finally {
     await stage.close?.();
     await store?.close();
   }
+}
+
+/** A dry run reads where the last run ended, but makes no ledger. */
+async function exists(url: string): Promise<boolean> {
+  const file = /^sqlite:([^?]+)/.exec(url)?.[1];
+  return (
+    file === undefined ||
+    access(file).then(
+      () => true,
+      () => false,
+    )
+  );
 }

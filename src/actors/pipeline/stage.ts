@@ -5,80 +5,14 @@
  */
 import type { Actor, ActorContext, ActorFactory } from '../../runtime/actor.js';
 import { reasonOf } from '../../runtime/errors.js';
-import { makeSchedule, type MissedPolicy, type Schedule } from '../../runtime/schedule.js';
-import { defineKeys } from '../../runtime/schema.js';
+import { makeSchedule, type Schedule } from '../../runtime/schedule.js';
 import { openStore, type Store } from '../../store/driver.js';
 import { Ledger } from '../../store/ledger.js';
+import type { BaseParams } from './stage-keys.js';
 import { performRun, type RunResult, type Stage, type StageFactory } from './stage-run.js';
+import { FolderWatch, Predecessors } from './stage-triggers.js';
 
-/** Keys of every stage; a stage spreads them into its own and sets its own `every`. */
-export const stageKeys = defineKeys({
-  every: {
-    type: 'duration',
-    default: '60s',
-    min: 100,
-    help: 'Pause from the end of a run to the start of the next',
-    reload: 'child',
-  },
-  cron: {
-    type: 'string',
-    help: 'Cron fields (minute hour day month weekday), local time; replaces every',
-    reload: 'child',
-  },
-  hours: {
-    type: 'list',
-    default: '',
-    help: 'Local hours 0 to 23 in which a run may start; empty: any',
-    reload: 'child',
-    aliases: ['starttime'],
-  },
-  missed: {
-    type: 'enum',
-    values: ['once', 'skip'],
-    default: 'once',
-    help: 'A run whose time passed while the program was down: made up for once, or skipped',
-    reload: 'child',
-  },
-  retries: {
-    type: 'int',
-    default: '5',
-    min: 0,
-    max: 100,
-    help: 'Tries again after a failure that may pass, before the next regular run',
-    reload: 'child',
-  },
-  retry_wait: {
-    type: 'duration',
-    default: '2s',
-    min: 10,
-    help: 'Wait before the first retry; doubles each time',
-    reload: 'child',
-  },
-  retry_max_wait: {
-    type: 'duration',
-    default: '60s',
-    min: 10,
-    help: 'Longest wait before a retry',
-    reload: 'child',
-  },
-  ledger: {
-    type: 'secret',
-    default: 'sqlite:var/ledger.db',
-    help: 'URL of the database with the run ledger',
-    reload: 'child',
-  },
-});
-
-interface BaseParams {
-  readonly every: number;
-  readonly cron: string | undefined;
-  readonly hours: readonly string[];
-  readonly missed: MissedPolicy;
-  readonly retries: number;
-  readonly retry_wait: number;
-  readonly retry_max_wait: number;
-  readonly ledger: string;
-}
+export { stageKeys } from './stage-keys.js';
 
 /** What an operator tells or asks a stage. `run-now` answers when the run has ended. */
 export type StageCommand = { readonly type: 'run-now' | 'pause' | 'resume' | 'status' };
@@ -86,8 +20,8 @@ export type StageCommand = { readonly type: 'run-now' | 'pause' | 'resume' | 'st
 export interface StageStatus {
   readonly stage: string;
   readonly paused: boolean;
-  /** ms since 1970 */
-  readonly nextDue: number;
+  /** ms since 1970; undefined when it waits for another stage */
+  readonly nextDue: number | undefined;
   /** Failures in a row. */
   readonly failures: number;
   readonly lastRun:
@@ -96,6 +30,12 @@ export interface StageStatus {
 
 /** setTimeout cannot sleep longer than 24 days, and a corrected clock should be noticed. */
 const LONGEST_SLEEP = 3_600_000;
+/** How often (ms) a stage with `after` looks whether those have brought something. */
+const LOOK_INTERVAL = 1_000;
+/** Files that appear within this time (ms) make one run. */
+const WATCH_DELAY = 200;
+/** No clock makes a stage with `after` due. */
+const WAITING = Infinity;
 
 /** @param now wall clock in ms, for tests */
 export function stageActor(factory: StageFactory, now: () => number = Date.now): ActorFactory {
@@ -113,6 +53,9 @@ class StageActor implements Actor {
   private failures = 0;
   private last: RunResult | undefined;
   private serial = 0;
+  private predecessors: Predecessors | undefined;
+  private folders: FolderWatch | undefined;
+  private filesTold = false;
   private cancel: () => void = () => undefined;
 
   constructor(
@@ -126,22 +69,45 @@ class StageActor implements Actor {
 
   async init(): Promise<void> {
     const { ctx } = this;
-    this.stage = await this.factory({ name: ctx.self, params: ctx.params, log: ctx.log, signal: ctx.signal });
+    const { self: name, params, log, signal } = ctx;
+    const cpu: ActorContext['cpu'] = (job, data, options) => ctx.cpu(job, data, options);
+    this.stage = await this.factory({ name, params, log, signal, cpu });
     this.store = await openStore(this.params.ledger);
     this.ledger = await Ledger.open(this.store);
-    const [newest] = await this.ledger.list({ stage: ctx.self, limit: 1 });
+    const [newest] = await this.ledger.list({ stage: name, limit: 1 });
+    if (this.params.after.length > 0) {
+      this.predecessors = new Predecessors(name, this.params.after, this.ledger);
+      await this.predecessors.load();
+    }
+    if (this.params.watch && this.stage.folders !== undefined) {
+      this.folders = new FolderWatch(this.stage.folders, () => this.filesAppeared());
+      this.folders.renew();
+    }
     // A run that was cut off has no next time: it is due now.
     const saved = newest === undefined ? undefined : (newest.nextDue ?? 0);
-    this.arm(this.schedule.first(this.now(), saved));
+    if (this.predecessors === undefined) {
+      this.arm(this.schedule.first(this.now(), saved));
+    } else {
+      this.arm(newest !== undefined && newest.state !== 'ok' ? this.now() : WAITING);
+      await this.look();
+    }
   }
 
   async receive(body: unknown): Promise<unknown> {
-    const message = body as StageCommand | { type: 'due'; serial: number };
+    const message = body as StageCommand | { type: 'due'; serial: number } | { type: 'look' | 'files' };
     switch (message.type) {
       case 'due':
         if (message.serial !== this.serial || this.paused) return undefined;
         if (this.now() < this.due) this.arm(this.due);
         else await this.run();
+        return undefined;
+      case 'look':
+        await this.look();
+        return undefined;
+      case 'files':
+        this.filesTold = false;
+        // While it fails, the back-off decides.
+        if (this.failures === 0 && !this.paused) this.arm(this.soon());
         return undefined;
       case 'run-now':
         await this.run();
@@ -154,7 +120,7 @@ class StageActor implements Actor {
         if (this.paused) {
           this.paused = false;
           this.ctx.log.notice('stage.resumed');
-          this.arm(this.schedule.first(this.now(), this.due));
+          this.arm(this.due === WAITING ? WAITING : this.schedule.first(this.now(), this.due));
         }
         return this.status();
       case 'status':
@@ -167,6 +133,7 @@ class StageActor implements Actor {
 
   async stop(): Promise<void> {
     this.cancel();
+    this.folders?.close();
     await this.stage?.close?.();
     await this.store?.close();
   }
@@ -174,15 +141,22 @@ class StageActor implements Actor {
   private async run(): Promise<void> {
     const { ctx, stage } = this;
     if (stage === undefined || ctx.signal.aborted) return;
+    // Before the run: what comes meanwhile is for the next one.
+    await this.predecessors?.news();
     let next = 0;
     const result = await performRun(stage, ctx.self, this.ledger, {
       log: ctx.log,
       signal: ctx.signal,
       dryRun: false,
       progress: () => ctx.progress(),
-      nextDue: (ended) => (next = this.plan(ended)),
+      nextDue: (ended) => {
+        next = this.plan(ended);
+        return next === WAITING ? undefined : next;
+      },
     });
     this.last = result;
+    if (result.state === 'ok' && !ctx.signal.aborted) await this.predecessors?.followed();
+    this.folders?.renew();
     // Without a ledger entry nobody asked for the plan.
     this.arm(next === 0 ? this.plan(result) : next);
     this.report(result);
@@ -194,14 +168,38 @@ class StageActor implements Actor {
     if (result.state === 'ok') {
       this.failures = 0;
       // Stopped in the middle: the next start goes on at once.
-      return this.ctx.signal.aborted ? now : this.schedule.following(now);
+      if (this.ctx.signal.aborted) return now;
+      return this.predecessors === undefined ? this.schedule.following(now) : WAITING;
     }
     this.failures++;
-    const regular = this.schedule.following(now);
+    const regular =
+      this.predecessors === undefined ? this.schedule.following(now) : now + this.params.retry_max_wait;
     if (!result.retryable || this.failures > this.params.retries) return regular;
     const wait = Math.min(this.params.retry_wait * 2 ** (this.failures - 1), this.params.retry_max_wait);
     // Up to a quarter less, so that stages that failed together do not return together.
     return Math.min(regular, now + Math.round(wait * (1 - Math.random() / 4)));
+  }
+
+  /** Looks whether another stage has brought something, now and in a second. */
+  private async look(): Promise<void> {
+    this.ctx.after(LOOK_INTERVAL, { type: 'look' });
+    if (this.paused || this.due !== WAITING) return;
+    try {
+      if (await this.predecessors?.news()) this.arm(this.soon());
+    } catch (error) {
+      this.ctx.log.warn('stage.ledger', { reason: reasonOf(error) });
+    }
+  }
+
+  private filesAppeared(): void {
+    if (this.filesTold) return;
+    this.filesTold = true;
+    this.ctx.after(WATCH_DELAY, { type: 'files' });
+  }
+
+  /** Now, or in the first of its hours. */
+  private soon(): number {
+    return this.schedule.first(this.now(), undefined);
   }
 
   private arm(due: number): void {
@@ -237,7 +235,7 @@ class StageActor implements Actor {
     return {
       stage: this.ctx.self,
       paused: this.paused,
-      nextDue: this.due,
+      nextDue: this.due === WAITING ? undefined : this.due,
       failures: this.failures,
       lastRun: last && {
         state: last.state,

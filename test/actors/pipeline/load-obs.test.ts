@@ -9,6 +9,7 @@ import { inventObservation } from '../../../src/actors/pipeline/generate.js';
 import { formatObservations, type ObservationFormat } from '../../../src/protocol/observations.js';
 import { openStore, type SqlRow } from '../../../src/store/driver.js';
 import { FakeLog } from '../../support/fake-context.js';
+import { fakeRun } from '../../support/fake-run.js';
 import { paramsOf } from '../../support/stage-params.js';
 
 let root = '';
@@ -222,10 +223,10 @@ describe('the load-obs stage', () => {
       log,
       signal: abort.signal,
     });
-    const counts = { rowsIn: 0, rowsOut: 0, rowsRejected: 0, files: 0, bytes: 0, errors: 0 };
-    await stage.run({ log, signal: abort.signal, dryRun: false, counts, progress: () => abort.abort() });
+    const run = fakeRun({ log, signal: abort.signal, progress: () => abort.abort() });
+    await stage.run(run);
     await stage.close?.();
-    expect(counts.files).toBe(0);
+    expect(run.counts.files).toBe(0);
     expect(await readdir(inbox)).toEqual(['a.csv']);
     expect(await table()).toEqual([]);
     expect((await load()).counts.rowsOut).toBe(3_000);
