@@ -19,7 +19,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 /** Set by global-setup.ts: the folder of this test run. */
-export const RUN_FOLDER = 'SWITCHYARD_TEST_SERVERS';
+export const RUN_FOLDER = 'TEST_SERVERS_FOLDER';
 const PREFIX = 'switchyard-servers-';
 const START_MS = 60_000;
 
