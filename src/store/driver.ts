@@ -17,6 +17,8 @@ export type SqlRow = readonly SqlValue[];
 
 export interface RowSet {
   readonly columns: readonly string[];
+  /** What the columns are, where the database says so with the rows. */
+  readonly kinds?: readonly ColumnKind[];
   readonly rows: readonly SqlRow[];
 }
 
