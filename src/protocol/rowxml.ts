@@ -81,7 +81,7 @@ export interface RowXmlLimits {
 
 const END = '<endl/>';
 /** What may follow the last record: blanks, closing tags, comments. */
-const TRAILER = /^(?:\s+|<\/[^<>]*>|<!--[^]*?-->)*$/;
+const TRAILER = /^(?:\s|<\/[^<>]*>|<!--(?:(?!-->)[^])*-->)*$/;
 
 /**
  * Reads records from text that arrives in any cuts. Never throws on content. Tags that are no column are ignored,
