@@ -1,0 +1,241 @@
+/**
+ * One connection: opened with the session this program wants, runs one statement after the other, can be cancelled from a second
+ * connection. Thread of the caller.
+ */
+import type { Socket } from 'node:net';
+import type { Readable } from 'node:stream';
+import mysql from 'mysql2';
+import type { Connection, FieldPacket } from 'mysql2';
+import { StoreError, type SqlRow } from './driver.js';
+import { errorNumber, storeError } from './mysql-errors.js';
+import { rowReader, type WirePacket } from './mysql-rows.js';
+import type { MysqlAddress } from './mysql-url.js';
+
+/** What the server says at the end of a statement without rows. */
+export interface Done {
+  readonly affectedRows: number;
+  readonly warnings: number;
+  readonly info: string;
+}
+
+export interface RowSink {
+  columns(names: readonly string[]): void;
+  row(row: SqlRow): void;
+}
+
+interface Running {
+  on(event: 'fields', listener: (fields: readonly FieldPacket[] | undefined) => void): this;
+  on(event: 'result', listener: (result: unknown) => void): this;
+  on(event: 'error', listener: (error: Error) => void): this;
+  on(event: 'end', listener: () => void): this;
+  row(packet: WirePacket, connection: unknown): unknown;
+}
+
+/** How long opening may take at most, in ms; a call's own deadline may be shorter. */
+const CONNECT_TIMEOUT = 10_000;
+/** A server that does not answer to KILL within this many ms is given up. */
+const KILL_TIMEOUT = 2_000;
+
+const SQL_MODE = [
+  'STRICT_TRANS_TABLES',
+  'STRICT_ALL_TABLES',
+  'ERROR_FOR_DIVISION_BY_ZERO',
+  'NO_ZERO_DATE',
+  'NO_ZERO_IN_DATE',
+  'NO_ENGINE_SUBSTITUTION',
+].join();
+
+/** Reads of a stream may pause for a minute, a bulk may wait for its source: the server must not hang up before we do. */
+const WIRE_TIMEOUT_SECONDS = 600;
+
+export class MysqlLink {
+  private failure: StoreError | undefined;
+  /** When it was last used, on the clock of `performance.now()`. */
+  usedAt = performance.now();
+  /** The server does not take LOAD DATA LOCAL. */
+  localRefused = false;
+
+  private constructor(
+    private readonly connection: Connection,
+    private readonly address: MysqlAddress,
+    readonly version: string,
+  ) {
+    connection.on('error', (error: Error) => {
+      this.failure ??= storeError(error);
+    });
+    connection.on('end', () => {
+      this.failure ??= new StoreError('LOST', 'the server closed the connection');
+    });
+  }
+
+  /** @throws StoreError OPEN when the server refuses us, LOST when it cannot be reached */
+  static async open(address: MysqlAddress, timeoutMs: number): Promise<MysqlLink> {
+    const connection = mysql.createConnection({
+      ...address.connection,
+      connectTimeout: Math.max(1, Math.min(CONNECT_TIMEOUT, Math.ceil(timeoutMs))),
+      // The values are in the text already.
+      queryFormat: (sql: string) => sql,
+      keepAliveInitialDelay: 30_000,
+      trace: false,
+    });
+    try {
+      const version = await new Promise<string>((resolve, reject) => {
+        connection.once('connect', ({ serverVersion }: { serverVersion: string }) => resolve(serverVersion));
+        connection.once('error', reject);
+      });
+      const link = new MysqlLink(connection, address, version);
+      const wait = address.lockWaitSeconds;
+      const give = setTimeout(() => link.destroy(), Math.max(1, timeoutMs));
+      try {
+        await link.run(
+          `SET SESSION sql_mode = '${SQL_MODE}', autocommit = 1, max_error_count = 65535, sql_notes = 1, innodb_lock_wait_timeout = ${wait}, ` +
+            `lock_wait_timeout = ${wait}, net_write_timeout = ${WIRE_TIMEOUT_SECONDS}, net_read_timeout = ${WIRE_TIMEOUT_SECONDS}`,
+        );
+        await link.run('SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED');
+      } finally {
+        clearTimeout(give);
+      }
+      return link;
+    } catch (error) {
+      connection.destroy();
+      // Errors of the socket after the first one have nobody left to tell.
+      connection.on('error', () => undefined);
+      const known = storeError(error);
+      throw new StoreError(known.code, `cannot open ${address.label}: ${known.message}`);
+    }
+  }
+
+  /** Set when the connection is of no use any more. */
+  get lost(): StoreError | undefined {
+    return this.failure;
+  }
+
+  /**
+   * Runs one statement to its end. @param sink gets the rows of the first result. @param infile what LOAD DATA LOCAL reads
+   * @throws StoreError
+   */
+  run(sql: string, sink?: RowSink, infile?: Readable): Promise<Done> {
+    if (this.failure !== undefined) return Promise.reject(new StoreError('LOST', this.failure.message));
+    return new Promise((resolve, reject) => {
+      let done: Done = { affectedRows: 0, warnings: 0, info: '' };
+      const query = this.connection.query({
+        sql,
+        ...(infile === undefined ? {} : { infileStreamFactory: () => infile }),
+      });
+      const command = query as unknown as Running;
+      let results = 0;
+      let failed: unknown;
+      command.on('fields', (fields) => {
+        if (fields === undefined) return;
+        results += 1;
+        const read = rowReader(fields);
+        const wanted = results === 1 ? sink : undefined;
+        wanted?.columns(fields.map(({ name }) => name));
+        const library = Object.getPrototypeOf(command) as Running;
+        const row = (packet: WirePacket, connection: unknown): unknown => {
+          if (packet.isEOF()) return library.row.call(command, packet, connection);
+          wanted?.row(read(packet));
+          return row;
+        };
+        command.row = row;
+      });
+      command.on('result', (result) => {
+        if (results === 0 || sink === undefined) done = readDone(result);
+      });
+      command.on('error', (error) => {
+        failed ??= error;
+      });
+      const end = (): void => {
+        this.usedAt = performance.now();
+        this.connection.removeListener('error', lost);
+        this.connection.removeListener('end', lost);
+        if (failed === undefined) resolve(done);
+        else {
+          const known = storeError(failed);
+          // The server says goodbye: whatever comes next would only find a closed socket.
+          if (known.code === 'LOST') this.failure ??= known;
+          reject(known);
+        }
+      };
+      const lost = (error?: Error): void => {
+        failed ??= error ?? new StoreError('LOST', 'the server closed the connection');
+        end();
+      };
+      command.on('end', end);
+      this.connection.once('error', lost);
+      this.connection.once('end', lost);
+    });
+  }
+
+  /**
+   * Stops reading from the socket; the server waits then. What has been read already still arrives. The library's own pause would
+   * copy each of those rows.
+   */
+  pause(): void {
+    this.socket.pause();
+  }
+
+  resume(): void {
+    this.socket.resume();
+  }
+
+  /** Asked for each time: it is another one once TLS has begun. */
+  private get socket(): Socket {
+    return (this.connection as unknown as { stream: Socket }).stream;
+  }
+
+  /**
+   * Ends the statement that is running, by KILL QUERY on a connection of its own. Resolves when the server has taken the order; the
+   * statement itself then fails with CANCELLED, or has just ended. @returns false when the server did not answer
+   */
+  async kill(): Promise<boolean> {
+    const id = this.connection.threadId;
+    if (id === undefined || id === null) return false;
+    const other = mysql.createConnection({
+      ...this.address.connection,
+      connectTimeout: KILL_TIMEOUT,
+      trace: false,
+    });
+    other.on('error', () => undefined);
+    try {
+      return await new Promise<boolean>((resolve) => {
+        const timer = setTimeout(() => resolve(false), KILL_TIMEOUT);
+        other.query(`KILL QUERY ${id}`, (error) => {
+          clearTimeout(timer);
+          // 1094: no such thread, so nothing runs any more.
+          resolve(error === null || errorNumber(error) === 1094);
+        });
+      });
+    } finally {
+      other.destroy();
+    }
+  }
+
+  /** At once, whatever runs. The server undoes what was not committed. */
+  destroy(): void {
+    this.failure ??= new StoreError('LOST', 'the connection was given up');
+    this.connection.destroy();
+    // The library only says goodbye politely, and a hung server would never answer.
+    this.socket.destroy();
+    this.connection.emit('end');
+  }
+
+  /** Says goodbye. */
+  end(): void {
+    this.failure ??= new StoreError('CLOSED', 'closed');
+    this.connection.end(() => undefined);
+  }
+}
+
+function readDone(result: unknown): Done {
+  const {
+    affectedRows = 0,
+    warningStatus = 0,
+    info = '',
+  } = (result ?? {}) as {
+    affectedRows?: number;
+    warningStatus?: number;
+    info?: string;
+  };
+  return { affectedRows, warnings: warningStatus, info };
+}

@@ -1,0 +1,125 @@
+/** Rows in batches, read from the socket no faster than they are taken. */
+import { StoreError, type RowSet, type SqlRow } from './driver.js';
+import type { MysqlLink } from './mysql-link.js';
+import { cancelled, tooLate, type Limits } from './mysql-pool.js';
+
+/** Batches read ahead: the next one arrives while this one is worked on. */
+const AHEAD = 2;
+/** A reader silent for so long, in ms, loses its cursor, as it holds a connection. */
+export const CURSOR_IDLE = 60_000;
+/** A killed cursor ends within this many ms, or its connection goes. */
+const GRACE = 3_000;
+
+/**
+ * One select on a connection of its own. The caller gives the connection back when the loop has ended.
+ * @param limits for each batch a new deadline
+ */
+export async function* streamRows(
+  link: MysqlLink,
+  text: string,
+  batchRows: number,
+  limits: () => Limits,
+): AsyncGenerator<RowSet> {
+  let columns: readonly string[] = [];
+  let rows: SqlRow[] = [];
+  const ready: SqlRow[][] = [];
+  let paused = false;
+  let ended = false;
+  let failure: unknown;
+  let abandoned = false;
+  let begun = false;
+  let wake: () => void = () => undefined;
+  const sink = {
+    columns: (names: readonly string[]): void => {
+      columns = names;
+    },
+    row: (row: SqlRow): void => {
+      if (abandoned) return;
+      rows.push(row);
+      if (rows.length < batchRows) return;
+      ready.push(rows);
+      rows = [];
+      if (ready.length >= AHEAD && !paused) {
+        paused = true;
+        link.pause();
+      }
+      wake();
+    },
+  };
+  const running = link.run(text, sink).then(
+    () => {
+      ended = true;
+      wake();
+    },
+    (error: unknown) => {
+      ended = true;
+      failure = error;
+      wake();
+    },
+  );
+  const stop = async (): Promise<void> => {
+    abandoned = true;
+    const grace = setTimeout(() => link.destroy(), GRACE);
+    link.resume();
+    if (!ended && !(await link.kill())) link.destroy();
+    await running;
+    clearTimeout(grace);
+    if (link.lost === undefined) await link.run('DO 0').catch(() => undefined);
+  };
+  try {
+    for (;;) {
+      if (ready.length === 0 && !ended) await nextBatch(limits(), (next) => (wake = next));
+      if (failure !== undefined) throw failure as Error;
+      const batch = ready.shift() ?? (ended ? rows : undefined);
+      if (batch === undefined) continue;
+      if (batch === rows) rows = [];
+      // No rows at all: the columns are worth knowing.
+      if (batch.length === 0 && begun) return;
+      begun = true;
+      if (paused && ready.length < AHEAD) {
+        paused = false;
+        link.resume();
+      }
+      let expired = false;
+      const idle = setTimeout(() => {
+        expired = true;
+        void stop();
+      }, CURSOR_IDLE).unref();
+      try {
+        yield { columns, rows: batch };
+      } finally {
+        clearTimeout(idle);
+      }
+      if (expired) throw new StoreError('TIMEOUT', `nobody read the rows for ${CURSOR_IDLE} ms`);
+    }
+  } finally {
+    if (!ended) await stop();
+  }
+}
+
+/** Until something happened. @throws StoreError TIMEOUT, CANCELLED */
+async function nextBatch(limits: Limits, onWake: (wake: () => void) => void): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
+    const end = (): void => {
+      clearTimeout(timer);
+      limits.signal?.removeEventListener('abort', abort);
+    };
+    const abort = (): void => {
+      end();
+      reject(cancelled());
+    };
+    const timer = setTimeout(
+      () => {
+        end();
+        reject(tooLate(limits));
+      },
+      Math.max(1, limits.endBy - performance.now()),
+    );
+    if (limits.signal?.aborted === true) return abort();
+    limits.signal?.addEventListener('abort', abort, { once: true });
+    onWake(() => {
+      end();
+      resolve();
+    });
+  });
+}

@@ -1,0 +1,147 @@
+/**
+ * MySQL 8 and MariaDB through mysql2; mysql-url.ts has the form of the URL. Sessions are READ COMMITTED, strict (a value that does not
+ * fit is an error and never cut), in UTF-8 and in the time zone the server gives them. Times, decimals and JSON arrive as
+ * the text the server prints, BIT, BLOB and geometry as bytes.
+ *
+ * MySQL commits a transaction behind one's back when a statement of it creates, alters, drops or truncates a table that is not temporary.
+ */
+import { StoreError } from './driver.js';
+import type {
+  BatchOptions,
+  BatchResult,
+  BulkOptions,
+  BulkResult,
+  CallOptions,
+  QueryOptions,
+  RowSet,
+  SqlRow,
+  SqlRunner,
+  Store,
+  StoreOptions,
+  StreamOptions,
+  TableInfo,
+} from './driver.js';
+import { runBatch } from './mysql-batch.js';
+import { runBulk } from './mysql-bulk.js';
+import { guarded, queryRows, withBinds, type Call } from './mysql-call.js';
+import { mysqlDialect } from './mysql-dialect.js';
+import { describeTable } from './mysql-dictionary.js';
+import { MysqlPool, type Limits } from './mysql-pool.js';
+import { streamRows } from './mysql-stream.js';
+import { runTransaction } from './mysql-transaction.js';
+import { parseMysqlUrl } from './mysql-url.js';
+
+const DEFAULT_TIMEOUT = 30_000;
+const DEFAULT_PENDING = 1_000;
+const DEFAULT_CONNECTIONS = 4;
+const DEFAULT_MAX_ROWS = 100_000;
+const DEFAULT_BATCH_ROWS = 1_000;
+
+/** @throws StoreError URL, OPEN */
+export async function openMysql(url: string, options: StoreOptions): Promise<Store> {
+  const address = await parseMysqlUrl(url);
+  const timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT;
+  const pool = new MysqlPool(
+    address,
+    options.maxConnections ?? DEFAULT_CONNECTIONS,
+    options.maxPending ?? DEFAULT_PENDING,
+  );
+  await pool.start(timeoutMs);
+  return new MysqlStore(pool, address.database, timeoutMs);
+}
+
+/** How an operation gets its connection: one of the pool, or that of the transaction. */
+export type Perform = <T>(
+  options: CallOptions,
+  writes: boolean,
+  work: (call: Call) => Promise<T>,
+) => Promise<T>;
+
+/** The calls of the contract, with or without a transaction around them. */
+export class MysqlRunner implements SqlRunner {
+  constructor(protected readonly perform: Perform) {}
+
+  async query(sql: string, binds: SqlRow = [], options: QueryOptions = {}): Promise<RowSet> {
+    const text = withBinds(sql, binds);
+    return this.perform(options, false, (call) => queryRows(call, text, options.maxRows ?? DEFAULT_MAX_ROWS));
+  }
+
+  async execute(sql: string, binds: SqlRow = [], options: CallOptions = {}): Promise<number> {
+    const text = withBinds(sql, binds);
+    return this.perform(options, true, async (call) => (await call.run(text)).affectedRows);
+  }
+
+  async batch(sql: string, rows: readonly SqlRow[], options: BatchOptions = {}): Promise<BatchResult> {
+    return this.perform(options, true, (call) => runBatch(call, sql, rows, options));
+  }
+
+  async bulk(
+    table: string,
+    columns: readonly string[],
+    chunks: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
+    options: BulkOptions = {},
+  ): Promise<BulkResult> {
+    return this.perform(options, true, (call) => runBulk(call, table, columns, chunks, options));
+  }
+}
+
+class MysqlStore extends MysqlRunner implements Store {
+  readonly dialect = mysqlDialect;
+
+  constructor(
+    private readonly pool: MysqlPool,
+    private readonly database: string,
+    private readonly timeoutMs: number,
+  ) {
+    super(async (options, writes, work) => {
+      const limits = this.limits(options);
+      const link = await pool.acquire(limits);
+      try {
+        return await guarded(link, limits, { inTransaction: false, writes }, work);
+      } finally {
+        pool.release(link);
+      }
+    });
+  }
+
+  async *stream(sql: string, binds: SqlRow = [], options: StreamOptions = {}): AsyncGenerator<RowSet> {
+    const text = withBinds(sql, binds);
+    const link = await this.pool.acquire(this.limits(options));
+    try {
+      yield* streamRows(link, text, options.batchRows ?? DEFAULT_BATCH_ROWS, () => this.limits(options));
+    } finally {
+      this.pool.release(link);
+    }
+  }
+
+  async transaction<T>(work: (tx: SqlRunner) => Promise<T>, options: CallOptions = {}): Promise<T> {
+    const limits = this.limits(options);
+    const link = await this.pool.acquire(limits);
+    try {
+      return await runTransaction(link, limits, work);
+    } finally {
+      this.pool.release(link);
+    }
+  }
+
+  async columns(table: string): Promise<TableInfo> {
+    if (!table.includes('.') && this.database === '')
+      throw new StoreError('NO_TABLE', `the URL names no database: write schema.${table}`);
+    return describeTable(this, this.database, table);
+  }
+
+  async version(): Promise<string> {
+    const { rows } = await this.query('SELECT VERSION()');
+    const text = String(rows[0]?.[0]);
+    const number = /^[\d.]+/.exec(text)?.[0] ?? text;
+    return `${/mariadb/i.test(text) ? 'MariaDB' : 'MySQL'} ${number}`;
+  }
+
+  async close(): Promise<void> {
+    await this.pool.close();
+  }
+
+  private limits({ timeoutMs = this.timeoutMs, signal }: CallOptions): Limits {
+    return { timeoutMs, endBy: performance.now() + timeoutMs, signal };
+  }
+}
