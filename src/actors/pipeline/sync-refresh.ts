@@ -1,0 +1,197 @@
+/**
+ * Stage `sync-refresh`: makes the target's table equal to the source's (spec data-centre 10.1). `whole` replaces everything in
+ * one transaction. `batched` walks along the keys of both sides and brings only what differs, a transaction for each batch; it
+ * goes on where it was interrupted. Readers of the target never meet an empty table. Worker thread.
+ */
+import { StoreError, type SqlRow } from '../../store/driver.js';
+import { tabLine } from '../../protocol/tab-text.js';
+import { defineKeys, type ValuesOf } from '../../runtime/schema.js';
+import { apply, beating, stillGone, type ApplyOptions } from './sync-apply.js';
+import { batchKeys, linkKeys, pairKeys } from './sync-keys.js';
+import { refreshByLink, refreshWholeByLink } from './sync-link.js';
+import type { SyncPlan } from './sync-plan.js';
+import { fingerprint, inOrder, Position, StorePair } from './sync-pair.js';
+import { ahead, FETCH_ROWS, walk, type Step } from './sync-read.js';
+import { whereText } from './sync-sql.js';
+import { stageActor } from './stage.js';
+import type { Stage, StageEnv, StageRun } from './stage-run.js';
+
+export const keys = defineKeys({
+  ...pairKeys,
+  ...linkKeys,
+  ...batchKeys,
+  mode: {
+    type: 'enum',
+    values: ['whole', 'batched', '1', '2'],
+    default: 'batched',
+    help: 'whole (1): everything anew in one transaction, for small tables; batched (2): what differs, along the key',
+    reload: 'child',
+    aliases: ['synctype'],
+  },
+  delete: {
+    type: 'enum',
+    values: ['detect', 'none'],
+    default: 'detect',
+    help: 'Whether batched removes rows of the target that the source does not have',
+    reload: 'child',
+  },
+});
+
+const TEXT_CHARACTERS = 256 << 10;
+
+export function createStage(env: StageEnv): Stage {
+  return new SyncRefresh(env);
+}
+
+export const factory = stageActor(createStage);
+
+class SyncRefresh implements Stage {
+  private readonly params: ValuesOf<typeof keys>;
+  private readonly pair: StorePair;
+  private readonly print: string;
+  private readonly needKey: boolean;
+
+  constructor(env: StageEnv) {
+    this.params = env.params as ValuesOf<typeof keys>;
+    this.pair = new StorePair(this.params);
+    this.print = fingerprint(this.params);
+    this.needKey = this.params.mode === 'batched' || this.params.mode === '2';
+    if (this.params.keylen > 0) env.log.debug('sync.keylen-not-needed');
+  }
+
+  async run(run: StageRun): Promise<void> {
+    const { link_table: link, statement_timeout: timeoutMs, batch_rows: batchRows } = this.params;
+    await this.pair.use(async () => {
+      const options = { timeoutMs, signal: run.signal };
+      try {
+        const plan = await this.pair.plan({ needKey: this.needKey });
+        if (link === '') await (this.needKey ? this.batched(plan, run, options) : this.whole(plan, run, options));
+        else {
+          const { target } = await this.pair.open();
+          const job = { plan, target, link, settings: this.params, batchRows, print: this.print, ...options };
+          if (this.needKey) await refreshByLink({ ...job, detect: this.params.delete === 'detect' }, run);
+          else await refreshWholeByLink(job, run);
+        }
+      } catch (error) {
+        // Told to stop: what was under way is undone, and the rest is due at the next start.
+        if (!(run.signal.aborted && error instanceof StoreError && error.code === 'CANCELLED')) throw error;
+      }
+    });
+  }
+
+  preview(limit: number): ReturnType<NonNullable<Stage['preview']>> {
+    return this.pair.preview(limit, { needKey: this.needKey });
+  }
+
+  check(): Promise<readonly string[]> {
+    return this.pair.check({ needKey: this.needKey });
+  }
+
+  close(): Promise<void> {
+    return this.pair.close();
+  }
+
+  private async whole(plan: SyncPlan, run: StageRun, options: ApplyOptions): Promise<void> {
+    const { source, target } = plan;
+    const from = `FROM ${source.table}${whereText({ sql: source.where, binds: [] })}`;
+    if (run.dryRun) {
+      const { rows } = await source.store.query(`SELECT COUNT(*) ${from}`, [], options);
+      run.counts.rowsIn += Number(rows[0]?.[0]);
+      return;
+    }
+    const batches = source.store.stream(`SELECT ${source.columns.join(', ')} ${from}`, [], {
+      ...options,
+      batchRows: FETCH_ROWS,
+    });
+    // With a condition the target may hold other rows of the same key outside of it.
+    const onDuplicate = target.where !== '' && plan.upsertKey !== undefined ? 'update' : 'error';
+    const work = target.store.transaction(async (tx) => {
+      const where = whereText({ sql: target.where, binds: [] });
+      const removed = await tx.execute(`DELETE FROM ${target.table}${where}`, [], options);
+      const { rows } = await tx.bulk(plan.targetTable, plan.columns, textOf(plan, batches, run), {
+        ...options,
+        onDuplicate,
+        hex: plan.hex,
+        ...(onDuplicate === 'update' && { keys: plan.upsertKey ?? [] }),
+      });
+      return { removed, rows };
+    }, options);
+    const { removed, rows } = await beating(run, work);
+    run.counts.rowsOut += rows;
+    run.log.info('sync-refresh.whole', { table: plan.targetTable, rows, removed });
+  }
+
+  private async batched(plan: SyncPlan, run: StageRun, options: ApplyOptions): Promise<void> {
+    const position = new Position(run, this.print);
+    const start = await position.load();
+    const { source } = plan;
+    const where = whereText({ sql: source.where, binds: [] });
+    const total = await beating(
+      run,
+      source.store.query(`SELECT COUNT(*) FROM ${source.table}${where}`, [], options),
+    );
+    if (start === undefined) run.expect({ rows: Number(total.rows[0]?.[0]) });
+    else run.log.notice('sync-refresh.goes-on', { table: plan.targetTable, after: start.map(String).join(', ') });
+    const found = { missing: 0, changed: 0, removed: 0 };
+    await inOrder(run, this.print, async (byBytes, anew) => {
+      const after = anew ? undefined : start;
+      const steps = walk(plan, { ...options, after, byBytes, stepRows: this.params.batch_rows });
+      await inTurns(steps, async (step) => {
+        await this.bring(plan, step, run, options, found);
+        if (step.position !== undefined && !run.dryRun) await position.save(step.position.slice(0, plan.key.length));
+      });
+    });
+    if (run.signal.aborted) return;
+    if (!run.dryRun) await position.clear();
+    const event = run.dryRun ? 'sync-refresh.would-write' : 'sync-refresh.batched';
+    run.log.info(event, { table: plan.targetTable, ...found });
+  }
+
+  private async bring(
+    plan: SyncPlan,
+    step: Step,
+    run: StageRun,
+    options: ApplyOptions,
+    found: { missing: number; changed: number; removed: number },
+  ): Promise<void> {
+    const remove = this.params.delete === 'detect' ? await stillGone(plan, step.extra, options) : [];
+    const change = { insert: step.missing, update: step.changed, remove };
+    if (!run.dryRun) run.counts.rowsOut += await beating(run, apply(plan, change, options));
+    run.counts.rowsIn += step.sourceRows;
+    found.missing += step.missing.length;
+    found.changed += step.changed.length;
+    found.removed += remove.length;
+    run.progress();
+  }
+}
+
+/** Works on one item while the next is being made. @throws what either throws, when both have ended */
+export async function inTurns<T>(items: AsyncIterable<T>, work: (item: T) => Promise<void>): Promise<void> {
+  let pending: Promise<void> = Promise.resolve();
+  try {
+    for await (const item of items) {
+      await pending;
+      pending = work(item);
+      pending.catch(() => undefined);
+    }
+  } finally {
+    await pending;
+  }
+}
+
+async function* textOf(
+  plan: SyncPlan,
+  batches: ReturnType<SyncPlan['source']['store']['stream']>,
+  run: StageRun,
+): AsyncGenerator<Uint8Array> {
+  let text = '';
+  for await (const { rows } of ahead(batches)) {
+    for (const row of rows as readonly SqlRow[]) text += tabLine(plan.convert(row));
+    run.counts.rowsIn += rows.length;
+    run.progress();
+    if (text.length < TEXT_CHARACTERS) continue;
+    yield Buffer.from(text);
+    text = '';
+  }
+  if (text !== '') yield Buffer.from(text);
+}

@@ -1,0 +1,26 @@
+/** Rows whose key the source no longer has: found by walking along the keys of both sides, removed in batches. Worker thread. */
+import { apply, beating, stillGone, type ApplyOptions } from './sync-apply.js';
+import type { SyncPlan } from './sync-plan.js';
+import { walk } from './sync-read.js';
+import { inOrder } from './sync-pair.js';
+import type { StageRun } from './stage-run.js';
+
+/** @returns rows removed, or in a dry run those that would be */
+export async function removeVanished(
+  plan: SyncPlan,
+  run: StageRun,
+  print: string,
+  options: ApplyOptions & { readonly batchRows: number },
+): Promise<number> {
+  let removed = 0;
+  await inOrder(run, print, async (byBytes) => {
+    removed = 0;
+    for await (const step of walk(plan, { ...options, keysOnly: true, byBytes, stepRows: options.batchRows })) {
+      run.progress();
+      const remove = await stillGone(plan, step.extra, options);
+      if (run.dryRun) removed += remove.length;
+      else removed += await beating(run, apply(plan, { insert: [], update: [], remove }, options));
+    }
+  });
+  return removed;
+}
