@@ -1,0 +1,143 @@
+/**
+ * How a driver that talks to a server gives a call up: a deadline and an AbortSignal in one, and the wait for the server's
+ * answer to the cancellation. Any thread.
+ */
+import { StoreError, type CallOptions } from './driver.js';
+
+/** How long a server may take to answer a cancellation before its connection is given up too (ms). */
+const CANCEL_GRACE = 3_000;
+
+export class Deadline {
+  /** Rejects when the time is over or the caller gave up; never fulfils. */
+  readonly over: Promise<never>;
+  error: StoreError | undefined;
+  private readonly endsBy: number;
+  private readonly timer: NodeJS.Timeout;
+  private readonly signal: AbortSignal | undefined;
+  private stop: (error: StoreError) => void = () => undefined;
+  private readonly abort = (): void => this.stop(new StoreError('CANCELLED', 'cancelled by the caller'));
+
+  /** @param outer the transaction's, whose end ends this too */
+  constructor(
+    options: CallOptions,
+    defaultMs: number,
+    private readonly outer?: Deadline,
+  ) {
+    const timeoutMs = options.timeoutMs ?? defaultMs;
+    this.endsBy = performance.now() + timeoutMs;
+    this.over = new Promise<never>((_, reject) => {
+      this.stop = (error) => {
+        this.error ??= error;
+        reject(this.error);
+      };
+    });
+    // Whoever races for it sees the rejection; nobody else has to.
+    this.over.catch(() => undefined);
+    this.timer = setTimeout(
+      () => this.stop(new StoreError('TIMEOUT', `it took longer than ${timeoutMs} ms`)),
+      Math.max(1, timeoutMs),
+    );
+    this.signal = options.signal;
+    if (this.signal?.aborted === true) this.abort();
+    this.signal?.addEventListener('abort', this.abort, { once: true });
+    outer?.over.catch((error: StoreError) => this.stop(error));
+  }
+
+  /** What is left, in ms, at least 1. */
+  get left(): number {
+    return Math.max(1, Math.ceil(Math.min(this.endsBy - performance.now(), this.outer?.left ?? Infinity)));
+  }
+
+  /** @throws StoreError when it is over */
+  check(): void {
+    if (this.error !== undefined) throw this.error;
+  }
+
+  /** To be called when the call has ended, whatever its end. */
+  done(): void {
+    clearTimeout(this.timer);
+    this.signal?.removeEventListener('abort', this.abort);
+  }
+}
+
+export interface Guarded<T> {
+  readonly value: T;
+  /** A cancellation was sent, which may still reach the next call: the connection is not to be used again. */
+  readonly cancelled: boolean;
+}
+
+/**
+ * Waits for a call of the driver, or cancels it when the deadline is over.
+ * @param cancel asks the server to stop; its own failure does not matter
+ * @throws the call's error; the deadline's when the server stopped; LOST when it did not even answer
+ */
+export async function guard<T>(
+  call: Promise<T>,
+  deadline: Deadline,
+  cancel: () => unknown,
+): Promise<Guarded<T>> {
+  call.catch(() => undefined);
+  try {
+    return { value: await Promise.race([call, deadline.over]), cancelled: false };
+  } catch (error) {
+    if (deadline.error === undefined || error !== deadline.error) throw error;
+  }
+  try {
+    await cancel();
+  } catch {
+    // The connection is dropped anyway.
+  }
+  let timer: NodeJS.Timeout | undefined;
+  const silence = new Promise<'silent'>(
+    (resolve) => (timer = setTimeout(() => resolve('silent'), CANCEL_GRACE)),
+  );
+  try {
+    const outcome = await Promise.race([call.then((value) => ({ value })), silence]);
+    // It was faster than the cancellation, so it is applied.
+    if (outcome !== 'silent') return { value: outcome.value, cancelled: true };
+  } catch {
+    throw deadline.error;
+  } finally {
+    clearTimeout(timer);
+  }
+  const text = `${deadline.error.message}, and the server does not answer`;
+  throw new StoreError('LOST', text, { cause: deadline.error });
+}
+
+/**
+ * Something that may be granted too late, such as a connection out of a pool: what comes after the deadline is given back.
+ * @throws the deadline's error
+ */
+export async function granted<T>(
+  grant: Promise<T>,
+  deadline: Deadline,
+  giveBack: (late: T) => unknown,
+): Promise<T> {
+  try {
+    return await Promise.race([grant, deadline.over]);
+  } catch (error) {
+    if (deadline.error !== undefined && error === deadline.error) {
+      grant.then(giveBack).catch(() => undefined);
+    }
+    throw error;
+  }
+}
+
+/** The same items, but a source that brings none before the deadline is left. @throws the deadline's error */
+export async function* paced<T>(items: AsyncIterable<T>, deadline: Deadline): AsyncGenerator<T> {
+  const iterator = items[Symbol.asyncIterator]();
+  let ended = false;
+  try {
+    for (;;) {
+      const next = await Promise.race([iterator.next(), deadline.over]);
+      if (next.done === true) {
+        ended = true;
+        return;
+      }
+      yield next.value;
+    }
+  } finally {
+    // Not waited for: a source that hangs would hang here too.
+    if (!ended) iterator.return?.().catch(() => undefined);
+  }
+}
