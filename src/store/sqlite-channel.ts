@@ -178,6 +178,7 @@ export class SqliteChannel {
     this.worker.ref();
     if (!this.ready) return;
     const requests: SqliteRequest[] = [];
+    const given: ArrayBuffer[] = [];
     while (this.freeSlots.length > 0) {
       const call = this.takeNext();
       if (call === undefined) break;
@@ -186,9 +187,10 @@ export class SqliteChannel {
       call.slot = this.freeSlots.pop() ?? 0;
       Atomics.store(this.state, call.slot, OPEN);
       this.inFlight.set(id, call);
+      if (call.op.op === 'rows') given.push(call.op.block.buffer);
       requests.push({ id, slot: call.slot, op: call.op });
     }
-    if (requests.length > 0) this.worker.postMessage(requests);
+    if (requests.length > 0) this.worker.postMessage(requests, given);
   }
 
   private takeNext(): Call | undefined {
@@ -240,7 +242,7 @@ export class SqliteChannel {
       this.freeSlots.push(call.slot);
       const failed = 'code' in reply;
       this.release(call, failed);
-      if (failed) this.settle(call, new StoreError(reply.code, reply.message));
+      if (failed) this.settle(call, new StoreError(reply.code, reply.message, { row: reply.row }));
       else this.settle(call, undefined, reply.value);
     }
     this.schedulePump();

@@ -2,8 +2,9 @@
  * One SQLite handle with its prepared statements: the calls of the store contract, blocking. Thread of the database.
  */
 import type Database from 'better-sqlite3';
-import type { BatchResult, RowError, RowSet, SqlRow, SqlValue } from './driver.js';
-import type { CursorRows } from './sqlite-messages.js';
+import type { BatchResult, BulkResult, RowError, RowSet, SqlRow, SqlValue } from './driver.js';
+import { SqliteBulk } from './sqlite-bulk.js';
+import type { BulkPlan, CursorRows } from './sqlite-messages.js';
 import { describe, failure } from './sqlite-errors.js';
 
 type Statement = Database.Statement<SqlValue[], unknown>;
@@ -16,6 +17,8 @@ const ROWS_PER_LOOK = 256;
 const BATCH_BYTES = 1 << 20;
 /** One row that a worker cannot be given without harm: a huge string ends the process, not only the worker. */
 const MAX_ROW_BYTES = 32 << 20;
+/** Name of the savepoint of a bulk load inside a transaction. */
+const BULK = 'switchyard_bulk';
 /** These refuse to run inside a transaction. */
 const BARE = /^\s*(vacuum|pragma|attach|detach)\b/i;
 
@@ -50,6 +53,8 @@ function widen(row: SqlRow): SqlValue[] {
 export class SqliteConnection {
   private readonly statements = new Map<string, Statement>();
   private cursor: { rows: IterableIterator<SqlValue[]>; columns: string[]; batchRows: number } | undefined;
+
+  private bulk: { readonly load: SqliteBulk; readonly nested: boolean } | undefined;
 
   constructor(private readonly db: Database.Database) {
     db.defaultSafeIntegers(true);
@@ -136,11 +141,49 @@ export class SqliteConnection {
     return this.db.inTransaction ? run() : this.atomically(decide, run);
   }
 
+  /** A transaction of several calls. */
   begin(): void {
-    this.prepare('BEGIN IMMEDIATE').run();
+    // What a failing statement or bulk needs to be undone is kept in memory: half as fast again for inserts of many rows.
+    // SQLite looks at this only at the start; sorts, which can be far larger, stay in files.
+    this.db.pragma('temp_store = MEMORY');
+    try {
+      this.beginPlain();
+    } finally {
+      this.db.pragma('temp_store = DEFAULT');
+    }
+  }
+
+  /** @throws StoreError: nothing was begun */
+  beginBulk(plan: BulkPlan): void {
+    if (this.bulk !== undefined)
+      throw describe('SYNTAX', 'another bulk load of this transaction has not ended');
+    const load = new SqliteBulk(this.db, plan);
+    if (plan.nested) this.prepare(`SAVEPOINT ${BULK}`).run();
+    this.bulk = { load, nested: plan.nested };
+  }
+
+  addBulk(block: Uint8Array): void {
+    if (this.bulk === undefined) throw describe('LOST', 'the bulk load is over');
+    this.bulk.load.add(block);
+  }
+
+  /** @param keep false: as if it had not been; without `nested` the transaction has to be rolled back */
+  endBulk(keep: boolean): BulkResult | undefined {
+    const { bulk } = this;
+    if (bulk === undefined) {
+      if (keep) throw describe('LOST', 'the bulk load is over');
+      return undefined;
+    }
+    const result = keep ? bulk.load.end() : undefined;
+    this.bulk = undefined;
+    if (!bulk.nested || !this.db.inTransaction) return result;
+    if (!keep) this.prepare(`ROLLBACK TO ${BULK}`).run();
+    this.prepare(`RELEASE ${BULK}`).run();
+    return result;
   }
 
   commit(): void {
+    this.bulk = undefined;
     try {
       this.prepare('COMMIT').run();
     } catch (error) {
@@ -151,6 +194,7 @@ export class SqliteConnection {
 
   /** Does nothing when SQLite has already rolled back by itself, as it does on a full disk. */
   rollback(): void {
+    this.bulk = undefined;
     if (this.db.inTransaction) this.prepare('ROLLBACK').run();
   }
 
@@ -190,8 +234,12 @@ export class SqliteConnection {
     this.db.close();
   }
 
+  private beginPlain(): void {
+    this.prepare('BEGIN IMMEDIATE').run();
+  }
+
   private atomically<T>(decide: () => boolean, run: () => T): T {
-    this.begin();
+    this.beginPlain();
     try {
       const result = run();
       if (!decide()) throw describe('CANCELLED', 'given up before the commit');

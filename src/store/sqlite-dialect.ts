@@ -1,6 +1,8 @@
 /** SQLite's own words. Pure; any thread. */
 import { StoreError, type Dialect } from './driver.js';
 
+const NOW = `datetime('now')`;
+
 function quote(name: string): string {
   const parts = name.split('.');
   for (const part of parts) {
@@ -19,15 +21,17 @@ function insert(table: string, columns: readonly string[]): string {
 export const sqliteDialect: Dialect = {
   name: 'sqlite',
   maxBinds: 32_766,
-  now: `datetime('now')`,
+  now: NOW,
   quoteIdentifier: quote,
   insert,
-  upsert(table, columns, keys) {
-    const others = columns.filter((column) => !keys.includes(column)).map(quote);
-    const action =
-      others.length === 0
-        ? 'NOTHING'
-        : `UPDATE SET ${others.map((name) => `${name} = excluded.${name}`).join(', ')}`;
+  upsert(table, columns, keys, touch = []) {
+    const sets = [
+      ...columns
+        .filter((column) => !keys.includes(column))
+        .map((name) => `${quote(name)} = excluded.${quote(name)}`),
+      ...touch.map((name) => `${quote(name)} = ${NOW}`),
+    ];
+    const action = sets.length === 0 ? 'NOTHING' : `UPDATE SET ${sets.join(', ')}`;
     return `${insert(table, columns)} ON CONFLICT (${keys.map(quote).join(', ')}) DO ${action}`;
   },
   limit: (select, rows) => `${select} LIMIT ${Math.trunc(rows)}`,

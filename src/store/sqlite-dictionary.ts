@@ -1,6 +1,6 @@
 /** SQLite's data dictionary. */
 import { StoreError } from './driver.js';
-import type { ColumnInfo, ColumnKind, SqlRunner, TableInfo } from './driver.js';
+import type { ColumnInfo, ColumnKind, SqlRow, SqlRunner, TableInfo } from './driver.js';
 
 /** The declared type decides, by the first word found in it; SQLite itself takes any text as a type. */
 const KINDS: readonly (readonly [RegExp, ColumnKind])[] = [
@@ -12,29 +12,45 @@ const KINDS: readonly (readonly [RegExp, ColumnKind])[] = [
   [/blob|bin/, 'bytes'],
 ];
 
-function describeColumn(name: string, declared: string, nullable: boolean): ColumnInfo {
-  const [, type = '', length, scale] = /^([^(]*?)\s*(?:\(\s*(\d+)\s*(?:,\s*(\d+)\s*)?\))?$/.exec(
-    declared.toLowerCase(),
-  ) ?? ['', declared.toLowerCase()];
+/** @param row name, type, notnull, pk and hidden of table_xinfo. @param keyColumns columns of the primary key */
+function describeColumn([name, declared, notNull, pk, hidden]: SqlRow, keyColumns: number): ColumnInfo {
+  const text = String(declared).toLowerCase();
+  const [, type = '', length, scale] = /^([^(]*?)\s*(?:\(\s*(\d+)\s*(?:,\s*(\d+)\s*)?\))?$/.exec(text) ?? [
+    '',
+    text,
+  ];
   return {
-    name,
+    name: String(name),
     type,
     kind: KINDS.find(([pattern]) => pattern.test(type))?.[1] ?? 'other',
     length: length === undefined ? undefined : Number(length),
     scale: scale === undefined ? undefined : Number(scale),
-    nullable,
+    nullable: Number(notNull) === 0 && Number(pk) === 0,
+    // An INTEGER PRIMARY KEY is the row's own number; hidden columns are computed ones.
+    generated: Number(hidden) > 0 || (Number(pk) > 0 && keyColumns === 1 && text === 'integer'),
   };
+}
+
+/** Binds: table, schema. */
+export const COLUMNS_SQL =
+  'SELECT name, type, "notnull", pk, hidden FROM pragma_table_xinfo(?, ?) WHERE hidden <> 1 ORDER BY cid';
+
+/** @param rows of COLUMNS_SQL */
+export function describeColumns(rows: readonly SqlRow[]): ColumnInfo[] {
+  const keyColumns = rows.filter((row) => Number(row[3]) > 0).length;
+  return rows.map((row) => describeColumn(row, keyColumns));
+}
+
+/** @returns table and schema, the binds of COLUMNS_SQL */
+export function nameParts(table: string): [string, string] {
+  const at = table.indexOf('.');
+  return [table.slice(at + 1), at < 0 ? 'main' : table.slice(0, at)];
 }
 
 /** @throws StoreError NO_TABLE */
 export async function describeTable(store: SqlRunner, table: string): Promise<TableInfo> {
-  const at = table.indexOf('.');
-  const schema = at < 0 ? 'main' : table.slice(0, at);
-  const name = table.slice(at + 1);
-  const info = await store.query(
-    'SELECT name, type, "notnull", pk FROM pragma_table_info(?, ?) ORDER BY cid',
-    [name, schema],
-  );
+  const [name, schema] = nameParts(table);
+  const info = await store.query(COLUMNS_SQL, [name, schema]);
   if (info.rows.length === 0) throw new StoreError('NO_TABLE', `no such table: ${table}`);
   const keys = await store.query(
     `SELECT i.seq, c.name FROM pragma_index_list(?, ?) i, pragma_index_info(i.name, ?) c
@@ -48,9 +64,7 @@ export async function describeTable(store: SqlRunner, table: string): Promise<Ta
     uniqueKeys.set(seq, columns);
   }
   return {
-    columns: info.rows.map(([column, type, notNull, pk]) =>
-      describeColumn(String(column), String(type), notNull === 0 && pk === 0),
-    ),
+    columns: describeColumns(info.rows),
     primaryKey: info.rows
       .filter(([, , , pk]) => Number(pk) > 0)
       .sort((a, b) => Number(a[3]) - Number(b[3]))

@@ -2,8 +2,8 @@
 import { StoreError, type StoreErrorCode } from './driver.js';
 
 /** An error of ours, thrown inside the thread. */
-export function describe(code: StoreErrorCode, message: string): StoreError {
-  return new StoreError(code, message);
+export function describe(code: StoreErrorCode, message: string, row?: number): StoreError {
+  return new StoreError(code, message, { row });
 }
 
 const BY_CODE: Readonly<Record<string, StoreErrorCode>> = {
@@ -20,9 +20,9 @@ const BY_CODE: Readonly<Record<string, StoreErrorCode>> = {
 const DUPLICATE = /^SQLITE_CONSTRAINT_(PRIMARYKEY|UNIQUE|ROWID)$/;
 
 /** Code and text of anything thrown by the driver. */
-export function failure(error: unknown): { code: StoreErrorCode; message: string } {
+export function failure(error: unknown): { code: StoreErrorCode; message: string; row?: number | undefined } {
   const message = error instanceof Error ? error.message : String(error);
-  if (error instanceof StoreError) return { code: error.code, message };
+  if (error instanceof StoreError) return { code: error.code, message, row: error.row };
   const sqliteCode = error instanceof Error && 'code' in error ? String(error.code) : '';
   if (sqliteCode.startsWith('SQLITE_')) {
     if (DUPLICATE.test(sqliteCode)) return { code: 'DUPLICATE', message };

@@ -12,6 +12,11 @@ export type SqliteOp =
       readonly skip: boolean;
     }
   | { readonly op: 'begin' | 'commit' | 'rollback' }
+  /** `bulk`, any number of `rows`, `bulk-end`: always inside a transaction. */
+  | { readonly op: 'bulk'; readonly plan: BulkPlan }
+  /** Whole lines of tab text in memory of its own, which goes over to the thread. */
+  | { readonly op: 'rows'; readonly block: Uint8Array<ArrayBuffer> }
+  | { readonly op: 'bulk-end'; readonly keep: boolean }
   | {
       readonly op: 'open';
       readonly cursor: number;
@@ -20,6 +25,17 @@ export type SqliteOp =
       readonly batchRows: number;
     }
   | { readonly op: 'fetch' | 'close'; readonly cursor: number };
+
+export interface BulkPlan {
+  readonly table: string;
+  readonly columns: readonly string[];
+  readonly onDuplicate: 'error' | 'skip' | 'update';
+  readonly keys: readonly string[];
+  readonly touch: readonly string[];
+  readonly hex: readonly string[];
+  /** The transaction goes on when the bulk fails. */
+  readonly nested: boolean;
+}
 
 export interface SqliteRequest {
   readonly id: number;
@@ -30,7 +46,12 @@ export interface SqliteRequest {
 
 export type SqliteReply =
   | { readonly id: number; readonly value: unknown }
-  | { readonly id: number; readonly code: StoreErrorCode; readonly message: string };
+  | {
+      readonly id: number;
+      readonly code: StoreErrorCode;
+      readonly message: string;
+      readonly row?: number | undefined;
+    };
 
 /** A batch of a cursor. */
 export interface CursorRows extends RowSet {

@@ -80,6 +80,12 @@ function serve(main: SqliteConnection): void {
         return main.write(request.sql, request.binds, decide);
       case 'batch':
         return main.batch(request.sql, request.rows, request.skip, decide, givenUp);
+      case 'bulk':
+        return main.beginBulk(request.plan);
+      case 'rows':
+        return main.addBulk(request.block);
+      case 'bulk-end':
+        return main.endBulk(request.keep);
       case 'begin':
         main.begin();
         // Nobody would end it.

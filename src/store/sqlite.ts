@@ -14,6 +14,8 @@ import { StoreError } from './driver.js';
 import type {
   BatchOptions,
   BatchResult,
+  BulkOptions,
+  BulkResult,
   CallOptions,
   QueryOptions,
   RowSet,
@@ -25,9 +27,10 @@ import type {
   TableInfo,
 } from './driver.js';
 import { Ownership, SqliteChannel } from './sqlite-channel.js';
+import { lineBlocks } from './sqlite-bulk-blocks.js';
 import { sqliteDialect } from './sqlite-dialect.js';
 import { describeTable } from './sqlite-dictionary.js';
-import type { CursorRows } from './sqlite-messages.js';
+import type { CursorRows, SqliteOp } from './sqlite-messages.js';
 
 const DEFAULT_TIMEOUT = 30_000;
 const DEFAULT_PENDING = 1_000;
@@ -108,6 +111,52 @@ class SqliteRunner implements SqlRunner {
     return (await this.channel.call(op, this.limits(options))) as BatchResult;
   }
 
+  async bulk(
+    table: string,
+    columns: readonly string[],
+    chunks: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
+    options: BulkOptions = {},
+  ): Promise<BulkResult> {
+    return this.load(table, columns, chunks, options, true);
+  }
+
+  /** @param nested a failure is undone and the transaction goes on; otherwise the caller rolls it back */
+  async load(
+    table: string,
+    columns: readonly string[],
+    chunks: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
+    options: BulkOptions,
+    nested: boolean,
+  ): Promise<BulkResult> {
+    const { onDuplicate = 'error', keys = [], touch = [], hex = [] } = options;
+    const { timeoutMs, signal, owner } = this.limits(options);
+    const endBy = performance.now() + timeoutMs;
+    const call = (op: SqliteOp): Promise<unknown> => {
+      const left = timeoutMs === 0 ? 0 : Math.max(1, endBy - performance.now());
+      return this.channel.call(op, { timeoutMs: left, signal, owner });
+    };
+    try {
+      // Not waited for: what follows fails together with it, and the first failure is the one that counts.
+      const calls = [call({ op: 'bulk', plan: { table, columns, onDuplicate, keys, touch, hex, nested } })];
+      for (const first of calls) first.catch(() => undefined);
+      for await (const block of lineBlocks(chunks)) {
+        const next = call({ op: 'rows', block });
+        next.catch(() => undefined);
+        calls.push(next);
+        // One is worked on, one waits, one is being filled.
+        if (calls.length > 2) await calls.shift();
+      }
+      for (const pending of calls) await pending;
+      return (await call({ op: 'bulk-end', keep: true })) as BulkResult;
+    } catch (error) {
+      if (nested)
+        await this.channel
+          .call({ op: 'bulk-end', keep: false }, { timeoutMs: 0, owner })
+          .catch(() => undefined);
+      throw error;
+    }
+  }
+
   protected limits({ timeoutMs, signal }: CallOptions): {
     timeoutMs: number;
     signal: AbortSignal | undefined;
@@ -163,6 +212,10 @@ class SqliteStore extends SqliteRunner implements Store {
 
   async transaction<T>(work: (tx: SqlRunner) => Promise<T>, options: CallOptions = {}): Promise<T> {
     this.check();
+    return this.inTransaction(work, options);
+  }
+
+  private async inTransaction<T>(work: (tx: SqliteRunner) => Promise<T>, options: CallOptions): Promise<T> {
     const { timeoutMs, signal } = this.limits(options);
     const { channel } = this;
     const owner = new Ownership();
@@ -208,6 +261,21 @@ class SqliteStore extends SqliteRunner implements Store {
   override async execute(sql: string, binds?: SqlRow, options?: CallOptions): Promise<number> {
     this.check();
     return super.execute(sql, binds, options);
+  }
+
+  override async bulk(
+    table: string,
+    columns: readonly string[],
+    chunks: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
+    options: BulkOptions = {},
+  ): Promise<BulkResult> {
+    this.check();
+    return this.inTransaction((tx) => tx.load(table, columns, chunks, options, false), options);
+  }
+
+  async version(): Promise<string> {
+    const { rows } = await this.query('SELECT sqlite_version()');
+    return `SQLite ${String(rows[0]?.[0])}`;
   }
 
   override async batch(sql: string, rows: readonly SqlRow[], options?: BatchOptions): Promise<BatchResult> {
