@@ -6,9 +6,12 @@ import { entryUrl } from '../runtime/entry.js';
 import type { Keys } from '../runtime/schema.js';
 import { packetKeys } from './packet/keys.js';
 import { dataApiKeys } from './pipeline/data-api-keys.js';
+import { keys as deleteFilesKeys } from './pipeline/delete-files.js';
 import { keys as generateKeys } from './pipeline/generate.js';
+import { keys as gzipFilesKeys } from './pipeline/gzip-files.js';
 import { keys as loadObsKeys } from './pipeline/load-obs.js';
 import { keys as loadStationsKeys } from './pipeline/load-stations.js';
+import { keys as runKeys } from './pipeline/run.js';
 
 export interface ActorType {
   /** As written in the conf: `type = packet`. */
@@ -62,6 +65,30 @@ export const actorTypes: readonly ActorType[] = [
     help: 'Observation files into T_ZHOBTMIND',
     keys: loadObsKeys,
     module: './pipeline/load-obs.js',
+    factory: 'factory',
+  },
+  {
+    type: 'delete-files',
+    kind: 'stage',
+    help: 'Old files go, by age and to make room',
+    keys: deleteFilesKeys,
+    module: './pipeline/delete-files.js',
+    factory: 'factory',
+  },
+  {
+    type: 'gzip-files',
+    kind: 'stage',
+    help: 'Old files become FILE.gz',
+    keys: gzipFilesKeys,
+    module: './pipeline/gzip-files.js',
+    factory: 'factory',
+  },
+  {
+    type: 'run',
+    kind: 'stage',
+    help: 'Any program as a child, with period, time-out and heartbeat',
+    keys: runKeys,
+    module: './pipeline/run.js',
     factory: 'factory',
   },
 ];

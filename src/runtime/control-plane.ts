@@ -94,9 +94,16 @@ export interface RunSnapshot {
   readonly startAt: number;
   readonly endAt: number | undefined;
   readonly result: RunResult;
+  readonly rowsIn: number;
+  /** Rows out. */
   readonly rows: number;
   readonly rejected: number;
   readonly files: number;
+  readonly bytes: number;
+  /** Rows out in a second, of a run that has ended. */
+  readonly rowsPerSecond: number | undefined;
+  /** Age of the oldest row or file when it was dealt with. */
+  readonly lagMs: number | undefined;
   readonly errors: number;
   readonly error: string | undefined;
 }
@@ -184,6 +191,8 @@ export interface ControlPlane {
   resume(stage: string): Promise<Outcome>;
   /** Starts a run now; settles when it is started, not when it has finished. */
   runNow(stage: string): Promise<Outcome>;
+  /** A sign of life of the program that a stage runs; it has to have a beat_file. */
+  beat(stage: string): Promise<Outcome>;
   /** @param who a connection id `slot.generation`, or an IP address: all of its connections. */
   kick(who: string): Outcome;
   /** Stops accepting, finishes what is queued, then leaves with exit code 0. Settles when it has begun. */

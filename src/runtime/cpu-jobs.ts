@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { move } from 'piscina';
+import { gzipFiles, type GzipFilesJob, type GzipFilesResult } from './gzip-file.js';
 
 /** A gunzip result is never larger, unless the job says otherwise: a small file can unfold to any size. */
 const MAX_UNPACKED_BYTES = 256 * 1024 * 1024;
@@ -46,12 +47,13 @@ function moved(bytes: Buffer): unknown {
   return bytes.byteLength === bytes.buffer.byteLength ? move(bytes) : bytes;
 }
 
-const JOBS = { gzip, gunzip, sha256 } as const;
+const JOBS = { gzip, gunzip, sha256, 'gzip-files': gzipFiles } as const;
 
 export type CpuJobs = {
   gzip: { data: GzipJob; result: Uint8Array };
   gunzip: { data: GunzipJob; result: Uint8Array };
   sha256: { data: Sha256Job; result: string };
+  'gzip-files': { data: GzipFilesJob; result: readonly GzipFilesResult[] };
 };
 
 export type CpuJobName = keyof CpuJobs;

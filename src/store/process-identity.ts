@@ -26,7 +26,12 @@ async function startOf(pid: number): Promise<string | undefined> {
 }
 
 export async function ownIdentity(): Promise<ProcessIdentity> {
-  return { host: hostname(), pid: process.pid, started: (await startOf(process.pid)) ?? '' };
+  return processIdentity(process.pid);
+}
+
+/** Of a process of this machine. */
+export async function processIdentity(pid: number): Promise<ProcessIdentity> {
+  return { host: hostname(), pid, started: (await startOf(pid)) ?? '' };
 }
 
 /** @returns false for a process surely dead; undefined when it lived on another host. */

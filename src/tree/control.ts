@@ -14,6 +14,7 @@ import type { Reactor } from '../runtime/reactor.js';
 import type { Ref } from '../runtime/ref.js';
 import type { Supervisor } from '../runtime/supervisor.js';
 import type { System } from '../runtime/system.js';
+import { touchFile } from '../runtime/touch-file.js';
 import type { Ledger, Run } from '../store/ledger.js';
 
 export interface ControlParts {
@@ -135,9 +136,16 @@ export class TreeControl implements ControlPlane {
       startAt: run.startedAt,
       endAt: run.endedAt,
       result: run.state,
+      rowsIn: run.rowsIn,
       rows: run.rowsOut,
       rejected: run.rowsRejected,
       files: run.files,
+      bytes: run.bytes,
+      rowsPerSecond:
+        run.endedAt === undefined
+          ? undefined
+          : Math.round((run.rowsOut * 1_000) / Math.max(1, run.endedAt - run.startedAt)),
+      lagMs: run.lagMs,
       errors: run.errors,
       error: run.message,
     }));
@@ -194,6 +202,15 @@ export class TreeControl implements ControlPlane {
 
   runNow(stage: string): Promise<Outcome> {
     return this.tellStage(stage, 'run-now', 'will run now; see `runs`');
+  }
+
+  async beat(stage: string): Promise<Outcome> {
+    const entry = this.parts.system.registry.get(stage);
+    if (entry === undefined) return { ok: false, detail: `no stage ${stage}; see \`stages\`` };
+    const file = entry.spec.params['beat_file'];
+    if (typeof file !== 'string') return { ok: false, detail: `${stage} has no beat_file` };
+    await touchFile(file);
+    return { ok: true, detail: `${stage} lives` };
   }
 
   private async tellStage(

@@ -189,6 +189,7 @@ describe('admin commands', () => {
     resume: 'load-obs',
     run: 'load-obs',
     kick: '4.2',
+    beat: 'extract',
     runs: 'load-obs 5',
     dead: '5',
     conns: 'listener=packet ip=::1 limit=5',

@@ -64,6 +64,12 @@ export const stageKeys = defineKeys({
     help: 'Longest wait before a retry',
     reload: 'child',
   },
+  min_free: {
+    type: 'size',
+    default: '64m',
+    help: 'A run that writes files waits while their disk has less free than this',
+    reload: 'child',
+  },
   ledger: {
     type: 'secret',
     default: 'sqlite:var/ledger.db',
@@ -82,5 +88,6 @@ export interface BaseParams {
   readonly retries: number;
   readonly retry_wait: number;
   readonly retry_max_wait: number;
+  readonly min_free: number;
   readonly ledger: string;
 }

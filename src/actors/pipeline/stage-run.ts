@@ -3,6 +3,7 @@
  * and by `switchyard stage <name> --once`. Worker or main thread.
  */
 import { access } from 'node:fs/promises';
+import { freeBytes } from '../../runtime/disk-space.js';
 import { reasonOf } from '../../runtime/errors.js';
 import type { Logger } from '../../runtime/log-contract.js';
 import { openStore, StoreError, type RowSet, type Store } from '../../store/driver.js';
@@ -55,6 +56,8 @@ export interface Stage {
   check?(): Promise<readonly string[]>;
   /** Folders whose change makes a run due at once when `watch` is set. */
   readonly folders?: readonly string[];
+  /** Folders the stage writes files into: before a run their disk must have `min_free` left. */
+  readonly outputs?: readonly string[];
   /** Before the end of the process or a restart. */
   close?(): Promise<void>;
 }
@@ -104,6 +107,8 @@ export interface RunOptions {
   readonly progress: () => void;
   /** How far it is, asked after every `progress` of the stage; without it a line goes to the log every ten seconds. */
   readonly show?: (state: () => Progress) => void;
+  /** Bytes the disks of the stage's outputs must have free. */
+  readonly minFree?: number;
   /** Planned next run in ms since 1970, asked when the run has ended. */
   readonly nextDue?: (result: RunResult) => number | undefined;
 }
@@ -170,6 +175,7 @@ export async function performRun(
   };
   let result: RunResult;
   try {
+    await needRoom(stage.outputs ?? [], options.minFree ?? 0);
     await stage.run(run);
     result = { state: 'ok', counts, ms: elapsed(), retryable: false };
   } catch (error) {
@@ -184,6 +190,18 @@ export async function performRun(
       .catch((error: unknown) => options.log.error('stage.ledger', { reason: reasonOf(error) }));
   }
   return result;
+}
+
+async function needRoom(folders: readonly string[], minFree: number): Promise<void> {
+  for (const folder of minFree > 0 ? folders : []) {
+    const free = await freeBytes(folder);
+    if (free >= minFree) continue;
+    const [left, wanted] = [free, minFree].map((bytes) => `${Math.floor(bytes / 1e6)} MB`);
+    throw new StageError(
+      `the disk of ${folder} has ${left} free, min_free asks for ${wanted}: make room`,
+      true,
+    );
+  }
 }
 
 /** Kept in the ledger; in memory for a run without one, or one that is to change nothing. */
@@ -225,6 +243,7 @@ export async function runOnce(
       log: env.log,
       signal: env.signal,
       dryRun: options.dryRun,
+      minFree: Number(env.params['min_free'] ?? 0),
       progress: () => undefined,
       ...(options.show && { show: options.show }),
     });

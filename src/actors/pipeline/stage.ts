@@ -148,6 +148,7 @@ class StageActor implements Actor {
       log: ctx.log,
       signal: ctx.signal,
       dryRun: false,
+      minFree: this.params.min_free,
       progress: () => ctx.progress(),
       nextDue: (ended) => {
         next = this.plan(ended);

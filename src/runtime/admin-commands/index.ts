@@ -1,5 +1,6 @@
 /** Every admin command, in the order of `help`. A new command is one file here and one line below. */
 import type { AdminCommand } from './command.js';
+import { beat } from './beat.js';
 import { conns } from './conns.js';
 import { dead } from './dead.js';
 import { drain } from './drain.js';
@@ -38,6 +39,7 @@ export const ADMIN_COMMANDS: readonly AdminCommand[] = [
   pause,
   resume,
   run,
+  beat,
   kick,
   drain,
   shutdown,

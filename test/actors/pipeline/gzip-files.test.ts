@@ -1,0 +1,82 @@
+import { execFileSync } from 'node:child_process';
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { gunzipSync } from 'node:zlib';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import * as gzipFiles from '../../../src/actors/pipeline/gzip-files.js';
+import type { StageRun } from '../../../src/actors/pipeline/stage-run.js';
+import { CpuPool } from '../../../src/runtime/cpu-pool.js';
+import type { CpuJobName } from '../../../src/runtime/cpu-jobs.js';
+import { FakeLog } from '../../support/fake-context.js';
+import { fakeRun } from '../../support/fake-run.js';
+import { paramsOf } from '../../support/stage-params.js';
+
+let root = '';
+let log: FakeLog;
+beforeEach(async () => {
+  root = await mkdtemp(join(tmpdir(), 'tidy-'));
+  log = new FakeLog();
+});
+afterEach(() => rm(root, { recursive: true, force: true }));
+
+/** @param age in minutes */
+async function put(name: string, age: number, content = 'x'): Promise<string> {
+  const path = join(root, name);
+  await mkdir(dirname(path), { recursive: true });
+  await writeFile(path, content);
+  const time = new Date(Date.now() - age * 60_000);
+  await utimes(path, time, time);
+  return path;
+}
+
+const tree = async (): Promise<string[]> => (await readdir(root, { recursive: true })).sort();
+
+describe('gzip-files', () => {
+  let pool: CpuPool;
+  beforeEach(() => (pool = new CpuPool({ maxThreads: 2 })));
+  afterEach(() => pool.close());
+
+  async function pack(written: Record<string, string> = {}): Promise<StageRun> {
+    const params = paramsOf(gzipFiles.keys, {
+      path: root,
+      match: '*.log.20*',
+      older_than: '30m',
+      ...written,
+    });
+    const run = fakeRun({ log });
+    const cpu = (job: string, data: unknown, options: { timeoutMs: number }): Promise<unknown> =>
+      pool.run(job as CpuJobName, data as never, options);
+    const env = { name: 'pack', params, log, signal: run.signal, cpu };
+    await gzipFiles.createStage(env).run(run);
+    return run;
+  }
+
+  it('makes FILE.gz of each old file, with its time and rights, and gzip reads it', async () => {
+    const content = 'a line of a log\n'.repeat(5_000);
+    for (let i = 0; i < 30; i++) await put(`d${i % 3}/x.log.202611${10 + i}`, 60, content + i);
+    const young = await put('x.log.20261121', 5);
+    const first = await stat(join(root, 'd0/x.log.20261110'));
+    const { counts } = await pack();
+    expect(counts).toMatchObject({ files: 30, errors: 0 });
+    const names = (await tree()).filter((name) => name.includes('.log.'));
+    expect(names.filter((name) => !name.endsWith('.gz'))).toEqual(['x.log.20261121']);
+    expect(young).toContain(names.find((name) => !name.endsWith('.gz')));
+    const packed = join(root, 'd0/x.log.20261110.gz');
+    expect(gunzipSync(await readFile(packed)).toString()).toBe(content + '0');
+    expect(execFileSync('gzip', ['-dc', packed]).toString()).toBe(content + '0');
+    const info = await stat(packed);
+    expect([Math.floor(info.mtimeMs), info.mode]).toEqual([Math.floor(first.mtimeMs), first.mode]);
+    expect((await pack()).counts.files).toBe(0);
+  });
+
+  it('takes names as names, replaces an older .gz and streams a large file', async () => {
+    const evil = await put('a.log.20;touch owned', 60, 'evil');
+    const large = await put('big.log.2026', 60, 'y'.repeat(20 << 20));
+    await put('big.log.2026.gz', 90, 'old');
+    expect((await pack()).counts.files).toBe(2);
+    expect(gunzipSync(await readFile(`${evil}.gz`)).toString()).toBe('evil');
+    expect(gunzipSync(await readFile(`${large}.gz`)).length).toBe(20 << 20);
+    expect(await tree()).toEqual(['a.log.20;touch owned.gz', 'big.log.2026.gz']);
+  });
+});
