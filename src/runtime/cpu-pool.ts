@@ -9,7 +9,7 @@ import { entryUrl } from './entry.js';
 import { reasonOf, SwitchyardError } from './errors.js';
 
 export interface CpuPoolOptions {
-  /** Default: one less than the machine has, at least 1. */
+  /** Default: one less than the machine has processors, at least 2: they compute beside an idle reactor. */
   readonly maxThreads?: number;
   /** Jobs that may wait for a thread; default 256. */
   readonly maxQueue?: number;
@@ -36,7 +36,7 @@ export class CpuPool {
   private idle: () => void = () => undefined;
 
   constructor(private readonly options: CpuPoolOptions = {}) {
-    this.maxThreads = options.maxThreads ?? Math.max(1, availableParallelism() - 1);
+    this.maxThreads = options.maxThreads ?? Math.max(2, availableParallelism() - 1);
     this.maxQueue = options.maxQueue ?? 256;
   }
 

@@ -66,7 +66,7 @@ describe('the CPU pool', () => {
   it('refuses an unknown job and names the known ones', async () => {
     await expect(pool().runMessage(['gzipp', {}], 1_000)).rejects.toMatchObject({
       code: 'CPU_UNKNOWN_JOB',
-      message: 'no CPU job gzipp; known: gzip, gunzip, sha256',
+      message: 'no CPU job gzipp; known: gzip, gunzip, sha256, gzip-files',
     });
   });
 
