@@ -3,7 +3,7 @@
  * a server that answers to neither loses its connection. Thread of the caller.
  */
 import type { Readable } from 'node:stream';
-import { StoreError, type RowSet, type SqlRow } from './driver.js';
+import { StoreError, type ColumnKind, type RowSet, type SqlRow } from './driver.js';
 import type { Done, MysqlLink, RowSink } from './mysql-link.js';
 import { cancelled, remaining, tooLate, type Limits } from './mysql-pool.js';
 import { fill, splitAtBinds } from './mysql-text.js';
@@ -97,11 +97,13 @@ export function withBinds(sql: string, binds: SqlRow): string {
 /** @param text with its values in it. @throws StoreError TOO_MANY_ROWS */
 export async function queryRows(call: Call, text: string, maxRows: number): Promise<RowSet> {
   let columns: readonly string[] = [];
+  let kinds: readonly ColumnKind[] = [];
   const rows: SqlRow[] = [];
   let tooMany = false;
   const sink: RowSink = {
-    columns: (names) => {
+    columns: (names, known) => {
       columns = names;
+      kinds = known;
     },
     row: (row) => {
       if (rows.length < maxRows) rows.push(row);
@@ -123,5 +125,5 @@ export async function queryRows(call: Call, text: string, maxRows: number): Prom
     await call.run('DO 0').catch(() => undefined);
     throw new StoreError('TOO_MANY_ROWS', `more than ${limit} rows; read them with stream, or ask for fewer`);
   }
-  return { columns, rows };
+  return { columns, kinds, rows };
 }

@@ -6,9 +6,9 @@ import type { Socket } from 'node:net';
 import type { Readable } from 'node:stream';
 import mysql from 'mysql2';
 import type { Connection, FieldPacket } from 'mysql2';
-import { StoreError, type SqlRow } from './driver.js';
+import { StoreError, type ColumnKind, type SqlRow } from './driver.js';
 import { errorNumber, storeError } from './mysql-errors.js';
-import { rowReader, type WirePacket } from './mysql-rows.js';
+import { columnKind, rowReader, type WirePacket } from './mysql-rows.js';
 import type { MysqlAddress } from './mysql-url.js';
 
 /** What the server says at the end of a statement without rows. */
@@ -19,7 +19,7 @@ export interface Done {
 }
 
 export interface RowSink {
-  columns(names: readonly string[]): void;
+  columns(names: readonly string[], kinds: readonly ColumnKind[]): void;
   row(row: SqlRow): void;
 }
 
@@ -130,7 +130,10 @@ export class MysqlLink {
         results += 1;
         const read = rowReader(fields);
         const wanted = results === 1 ? sink : undefined;
-        wanted?.columns(fields.map(({ name }) => name));
+        wanted?.columns(
+          fields.map(({ name }) => name),
+          fields.map(columnKind),
+        );
         const library = Object.getPrototypeOf(command) as Running;
         const row = (packet: WirePacket, connection: unknown): unknown => {
           if (packet.isEOF()) return library.row.call(command, packet, connection);

@@ -4,7 +4,7 @@
  * guards: a packet's `buffer`, `offset` and `end`, and that a query asks its own `row` what to do with one.
  */
 import type { FieldPacket } from 'mysql2';
-import type { SqlRow, SqlValue } from './driver.js';
+import type { ColumnKind, SqlRow, SqlValue } from './driver.js';
 
 /** Node's own shortcuts of `toString`, which has to look at the name of the encoding each time. */
 interface WireBuffer extends Buffer {
@@ -47,6 +47,21 @@ function kindOf(field: FieldPacket): As {
   if (type === JSON_TYPE) return As.Text;
   if (type === BIT || type === GEOMETRY) return As.Bytes;
   return (field as { characterSet?: number }).characterSet === BINARY ? As.Bytes : As.Text;
+}
+
+const DECIMALS: ReadonlySet<number> = new Set([0, 246]);
+const DATES: ReadonlySet<number> = new Set([7, 10, 11, 12, 14]);
+const ZEROFILL = 64;
+
+/** For `RowSet.kinds`. A number that the database pads with zeros is `other`: its text is not that of the number. */
+export function columnKind(field: FieldPacket): ColumnKind {
+  const type = field.columnType ?? 253;
+  if ((Number(field.flags) & ZEROFILL) !== 0) return 'other';
+  if (INTEGERS.has(type)) return 'integer';
+  if (FLOATS.has(type)) return 'float';
+  if (DECIMALS.has(type)) return 'decimal';
+  if (DATES.has(type)) return 'date';
+  return kindOf(field) === As.Bytes ? 'bytes' : 'text';
 }
 
 export type RowReader = (packet: WirePacket) => SqlRow;
