@@ -5,6 +5,7 @@ import { native } from './lib/native.js';
 import { optionHelp, parseOptions, type BenchOptions } from './lib/options.js';
 import { publish, type Report } from './lib/report.js';
 import { bridge } from './suites/bridge.js';
+import { gzipFiles } from './suites/gzip-files.js';
 import { httpClose, httpStatic } from './suites/http.js';
 import { idleConnections } from './suites/idle-connections.js';
 import { mailbox } from './suites/mailbox.js';
@@ -33,6 +34,7 @@ const benches: Readonly<Record<string, Bench>> = {
   'start-time': { help: 'spawn to listening with the demo conf', run: startTime },
   bridge: { help: 'frames main -> worker -> main, 200 bytes; buffers and postMessage', run: bridge },
   mailbox: { help: 'in and out of a mailbox on one thread; an array of Buffers', run: mailbox },
+  'gzip-files': { help: '1,000 log files compressed in place; gzip(1) over two cores', run: gzipFiles },
   recover: { help: 'an actor hangs in a loop: time beyond its heartbeat, messages lost', run: recover },
 };
 
