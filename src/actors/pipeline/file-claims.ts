@@ -126,6 +126,18 @@ export class FileClaims {
     }
   }
 
+  /** Where a file of that name is, in the folder or claimed by anybody. It may be moved at any moment. */
+  async places(name: string): Promise<readonly string[]> {
+    const found = [join(this.options.folder, name)];
+    for (const owner of await readdir(this.root).catch(() => [])) {
+      const folder = join(this.root, owner);
+      for (const claimed of await readdir(folder).catch(() => [])) {
+        if (claimed.slice(claimed.indexOf(MARK) + 1) === name) found.push(join(folder, claimed));
+      }
+    }
+    return found;
+  }
+
   /** A sign of life for processes on other machines; call it while a long file is being worked on. */
   async beat(): Promise<void> {
     const now = Date.now();

@@ -11,14 +11,14 @@ import { defineKeys } from '../../runtime/schema.js';
 export const outFolderKeys = defineKeys({
   max_waiting_files: {
     type: 'int',
-    default: '10000',
+    default: '100000',
     min: 0,
     help: 'The stage pauses while so many files wait in the folder it writes to; 0: any number',
     reload: 'child',
   },
   max_waiting_bytes: {
     type: 'size',
-    default: '4g',
+    default: '0',
     min: 0,
     help: 'The stage pauses while the files that wait have so many bytes together; 0: any number',
     reload: 'child',
