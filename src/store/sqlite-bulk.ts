@@ -12,13 +12,22 @@ import { COLUMNS_SQL, describeColumns, nameParts } from './sqlite-dictionary.js'
 import { describe, failure } from './sqlite-errors.js';
 import type { BulkPlan } from './sqlite-messages.js';
 
-type Statement = Database.Statement<[SqlValue[]], unknown>;
+type Statement = Database.Statement<SqlValue[][], unknown>;
+
+/** What a bulk load needs of its connection. */
+export interface BulkHost {
+  readonly db: Database.Database;
+  /** How often the function FOUND was called so far. */
+  readonly found: { rows: number };
+  /** @returns a statement that stays prepared */
+  prepare(sql: string): Database.Statement<SqlValue[], unknown>;
+}
 
 /** Most rows and about how many values go into one statement; more make it slower again. */
 const STATEMENT_ROWS = 64;
 const STATEMENT_VALUES = 512;
 /** SQL function that counts the rows an upsert finds; see `statementText`. */
-const FOUND = 'switchyard_row_found';
+export const FOUND = 'switchyard_row_found';
 const TAB = 9;
 const LF = 10;
 const PLUS = 43;
@@ -39,16 +48,16 @@ export class SqliteBulk {
   private rows = 0;
   private given = 0;
   private changes = 0;
-  private found = 0;
+  private readonly foundBefore: number;
 
   /** @throws StoreError NO_TABLE, SYNTAX for unknown columns or a plan that makes no sense */
   constructor(
-    private readonly db: Database.Database,
+    private readonly host: BulkHost,
     private readonly plan: BulkPlan,
   ) {
     const { columns, hex, table, onDuplicate, keys } = plan;
     if (onDuplicate === 'update' && keys.length === 0) throw describe('SYNTAX', 'a bulk update needs keys');
-    const described = describeColumns(db.prepare(COLUMNS_SQL).raw(true).all(nameParts(table)) as SqlRow[]);
+    const described = describeColumns(host.prepare(COLUMNS_SQL).all(...nameParts(table)) as SqlRow[]);
     if (described.length === 0) throw describe('NO_TABLE', `no such table: ${table}`);
     const byName = new Map(described.map((column) => [column.name.toLowerCase(), column]));
     const infos = columns.map((name) => {
@@ -60,12 +69,9 @@ export class SqliteBulk {
     this.readers = infos.map((info, i) => columnReader(info, hex.includes(columns[i] ?? '')));
     this.integers = infos.map((info, i) => info.kind === 'integer' && !hex.includes(columns[i] ?? ''));
     this.perStatement = Math.max(1, Math.min(STATEMENT_ROWS, Math.floor(STATEMENT_VALUES / columns.length)));
-    db.function(FOUND, () => {
-      this.found++;
-      return 1;
-    });
-    this.one = db.prepare<[SqlValue[]]>(statementText(plan, 1));
-    this.many = db.prepare<[SqlValue[]]>(statementText(plan, this.perStatement));
+    this.one = host.prepare(statementText(plan, 1)) as unknown as Statement;
+    this.many = host.prepare(statementText(plan, this.perStatement)) as unknown as Statement;
+    this.foundBefore = host.found.rows;
   }
 
   /** @param block whole lines. @throws StoreError with `row` */
@@ -78,8 +84,8 @@ export class SqliteBulk {
 
   end(): BulkResult {
     this.single();
-    const { rows, changes, found } = this;
-    const inserted = changes - found;
+    const { rows, changes } = this;
+    const inserted = changes - (this.host.found.rows - this.foundBefore);
     const there = rows - inserted;
     const update = this.plan.onDuplicate === 'update';
     return { rows, inserted, updated: update ? there : 0, skipped: update ? 0 : there };
@@ -143,7 +149,7 @@ export class SqliteBulk {
       values.length = 0;
     } catch (error) {
       // A full disk may have cost the whole transaction.
-      if (!this.db.inTransaction) throw error;
+      if (!this.host.db.inTransaction) throw error;
       // The statement undid itself; one by one tells which row it was.
       this.single();
     }
