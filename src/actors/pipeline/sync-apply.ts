@@ -32,13 +32,20 @@ const BEAT = 5_000;
 export async function apply(plan: SyncPlan, change: Change, options: ApplyOptions): Promise<number> {
   const { insert, update, remove } = change;
   if (insert.length + update.length + remove.length === 0) return 0;
-  return plan.target.store.transaction(async (tx) => {
-    let removed = 0;
-    // First, because a key may come back in another form: `a` as `A` where both are the same to the target.
-    if (remove.length > 0) removed = await removeKeys(plan, tx, remove, options);
-    await write(plan, tx, insert, update, options);
-    return insert.length + update.length + removed;
-  }, options);
+  return plan.target.store.transaction((tx) => applyIn(plan, tx, change, options), options);
+}
+
+/** The same inside a transaction of the target that is open already. */
+export async function applyIn(
+  plan: SyncPlan,
+  tx: SqlRunner,
+  { insert, update, remove }: Change,
+  options: ApplyOptions,
+): Promise<number> {
+  // First, because a key may come back in another form: `a` as `A` where both are the same to the target.
+  const removed = await removeKeys(plan, tx, remove, options);
+  await write(plan, tx, insert, update, options);
+  return insert.length + update.length + removed;
 }
 
 async function write(
@@ -62,7 +69,10 @@ async function write(
     const [first] = errors;
     if (first === undefined) return;
     const key = (rows[first.row] ?? []).slice(0, plan.key.length).map(String).join(', ');
-    throw new StageError(`${plan.targetTable} refused the row with the key (${key}): ${first.message}`, false);
+    throw new StageError(
+      `${plan.targetTable} refused the row with the key (${key}): ${first.message}`,
+      false,
+    );
   }
   let known = update;
   if (insert.length > 0) {
@@ -126,12 +136,15 @@ export async function lookUp(
   side: Side,
   keys: readonly SqlRow[],
   options: ApplyOptions & { readonly keysOnly?: boolean },
+  runner: SqlRunner = side.store,
 ): Promise<SqlRow[]> {
   const found: SqlRow[] = [];
-  const columns = (options.keysOnly === true ? side.columns.slice(0, side.keys.length) : side.columns).join(', ');
+  const columns = (options.keysOnly === true ? side.columns.slice(0, side.keys.length) : side.columns).join(
+    ', ',
+  );
   for (const chunk of chunksOf(keys, maxKeys(side.store.dialect, side.keys.length))) {
     const where = all(side.where, keyList(side.store.dialect, side.keys, chunk));
-    const { rows } = await side.store.query(
+    const { rows } = await runner.query(
       `SELECT ${columns} FROM ${side.table} WHERE ${where.sql}`,
       where.binds,
       options,

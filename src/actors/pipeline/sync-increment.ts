@@ -11,7 +11,7 @@ import { copyText, keyBatches, linkSide, type LinkJob } from './sync-link.js';
 import { makePlan, sameNames, type Side, type SyncPlan } from './sync-plan.js';
 import { fingerprint, inOrder, readValue, StorePair, writeValue } from './sync-pair.js';
 import { ahead, FETCH_ROWS, orderedSelect, walk } from './sync-read.js';
-import { inTurns } from './sync-refresh.js';
+import { inTurns } from './sync-batched.js';
 import { all, keyList, maxKeys, chunksOf, whereText, type Piece } from './sync-sql.js';
 import { removeVanished } from './sync-vanish.js';
 import { beforeValue, canonical } from './sync-values.js';
@@ -123,7 +123,11 @@ class SyncIncrement implements Stage {
       if (run.counts.rowsIn === before || run.dryRun || run.signal.aborted) break;
     }
     if (run.counts.rowsIn > 0)
-      run.log.info('sync-increment.done', { table: plan.targetTable, rows: run.counts.rowsOut, last: String(last) });
+      run.log.info('sync-increment.done', {
+        table: plan.targetTable,
+        rows: run.counts.rowsOut,
+        last: String(last),
+      });
     if (unique !== undefined && !run.signal.aborted) await this.detectDeletes(unique, run, options);
   }
 
@@ -138,7 +142,10 @@ class SyncIncrement implements Stage {
     return makePlan(plan.source.store, plan.target.store, settings, { needKey: true, ...linked });
   }
 
-  private async linkJob(plan: SyncPlan, options: ApplyOptions): Promise<(LinkJob & { side: Side }) | undefined> {
+  private async linkJob(
+    plan: SyncPlan,
+    options: ApplyOptions,
+  ): Promise<(LinkJob & { side: Side }) | undefined> {
     const { link_table: link, batch_rows: batchRows } = this.params;
     if (link === '') return undefined;
     const { target } = await this.pair.open();
@@ -164,11 +171,17 @@ class SyncIncrement implements Stage {
   }
 
   private async remember(run: StageRun, key: SqlValue): Promise<void> {
-    if (this.params.position === 'ledger') await run.state.set('last-key', `${this.print} ${writeValue(key)}`);
+    if (this.params.position === 'ledger')
+      await run.state.set('last-key', `${this.print} ${writeValue(key)}`);
   }
 
   /** Everything after `last`, in the order of the key. @returns the new last key */
-  private async append(plan: SyncPlan, last: SqlValue, run: StageRun, options: ApplyOptions): Promise<SqlValue> {
+  private async append(
+    plan: SyncPlan,
+    last: SqlValue,
+    run: StageRun,
+    options: ApplyOptions,
+  ): Promise<SqlValue> {
     const after = last === null ? undefined : [last];
     const { source } = plan;
     const { sql, binds } = orderedSelect(source, plan, { ...options, after });
@@ -180,7 +193,10 @@ class SyncIncrement implements Stage {
     let reached = last;
     const batches = source.store.stream(sql, binds, { ...options, batchRows: FETCH_ROWS });
     await inTurns(regrouped(ahead(batches), this.params.batch_rows), async (rows) => {
-      run.counts.rowsOut += await beating(run, apply(plan, { insert: rows, update: [], remove: [] }, options));
+      run.counts.rowsOut += await beating(
+        run,
+        apply(plan, { insert: rows, update: [], remove: [] }, options),
+      );
       run.counts.rowsIn += rows.length;
       reached = rows.at(-1)?.[0] ?? reached;
       await this.remember(run, reached);
@@ -239,17 +255,27 @@ class SyncIncrement implements Stage {
         const late = missing.length + changed.length;
         if (late === 0) continue;
         run.counts.rowsIn += late;
-        run.log.info('sync-increment.late', { table: plan.targetTable, missing: missing.length, changed: changed.length });
+        run.log.info('sync-increment.late', {
+          table: plan.targetTable,
+          missing: missing.length,
+          changed: changed.length,
+        });
         if (run.dryRun) continue;
         if (link === undefined) {
           const change = { insert: missing, update: changed, remove: [] };
           run.counts.rowsOut += await beating(run, apply(unique, change, options));
           continue;
         }
-        const side = unique === plan ? link.side : await linkSide({ ...link, settings: this.settingsOf(unique) });
+        const side =
+          unique === plan ? link.side : await linkSide({ ...link, settings: this.settingsOf(unique) });
         const job = { ...link, side };
         for (const rows of chunksOf(missing, maxKeys(link.target.dialect, unique.key.length)))
-          run.counts.rowsOut += await this.copyKeys(unique, job, rows.map((row) => unique.convert(row)), run);
+          run.counts.rowsOut += await this.copyKeys(
+            unique,
+            job,
+            rows.map((row) => unique.convert(row)),
+            run,
+          );
       }
     });
   }

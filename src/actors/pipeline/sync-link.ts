@@ -62,7 +62,10 @@ async function replace(
  * By ranges of the key where its order is the same everywhere, which removes vanished rows on the way; text keys, whose
  * order is the matter of collations, by lists of keys, and vanished rows are looked for afterwards.
  */
-export async function refreshByLink(job: LinkJob & { readonly detect: boolean }, run: StageRun): Promise<void> {
+export async function refreshByLink(
+  job: LinkJob & { readonly detect: boolean },
+  run: StageRun,
+): Promise<void> {
   const { plan, target } = job;
   const link = await linkSide(job);
   const ranges = hasNaturalOrder(plan) && job.detect;
@@ -112,7 +115,9 @@ export async function* keyBatches(
   const natural = hasNaturalOrder(plan);
   let keys: SqlRow[] = [];
   let last: SqlRow | undefined;
-  for await (const { rows } of ahead(plan.source.store.stream(sql, binds, { ...options, batchRows: FETCH_ROWS }))) {
+  for await (const { rows } of ahead(
+    plan.source.store.stream(sql, binds, { ...options, batchRows: FETCH_ROWS }),
+  )) {
     for (const row of rows) {
       if (natural && last !== undefined && plan.compare(last, row) > 0) throw new UnsortedError(plan.source);
       last = row;

@@ -21,7 +21,9 @@ export class StorePair {
     const nothing = async (): Promise<void> => undefined;
     if (params.source === '' && (params.link_table ?? '') === '') {
       throw new StageError(
-        params.link_table === undefined ? 'source is empty' : 'source or link_table is needed: both are empty',
+        params.link_table === undefined
+          ? 'source is empty'
+          : 'source or link_table is needed: both are empty',
         false,
       );
     }
@@ -156,7 +158,9 @@ export async function inOrder(
   } catch (error) {
     if (!(error instanceof UnsortedError)) throw error;
     if (known) {
-      throw new StageError(`${error.message}, not even when asked for; choose another key`, false, { cause: error });
+      throw new StageError(`${error.message}, not even when asked for; choose another key`, false, {
+        cause: error,
+      });
     }
     run.log.notice('sync.sorted-by-bytes', { side: error.side.label, keys: error.side.keys.join(', ') });
     await run.state.set('order', `bytes ${print}`);

@@ -2,6 +2,7 @@
  * What a stage between two databases does, worked out of its conf and both data dictionaries: which columns become which,
  * the key, the conditions. Everything that does not fit is told at once and by name. Worker thread.
  */
+import { StoreError } from '../../store/driver.js';
 import type { ColumnInfo, Dialect, SqlRow, SqlValue, Store, TableInfo } from '../../store/driver.js';
 import { all, condition, operatorSql, splitColumns } from './sync-sql.js';
 import { StageError } from './stage-run.js';
@@ -70,18 +71,22 @@ export async function makePlan(
   source: Store,
   target: Store,
   settings: PairSettings,
-  options: { readonly link?: string; readonly needKey: boolean; readonly orderedBy?: 'key' },
+  options: { readonly link?: string; readonly needKey: boolean },
 ): Promise<SyncPlan> {
-  const sourceName = options.link ?? (settings.source_table === '' ? settings.target_table : settings.source_table);
+  const sourceName =
+    options.link ?? (settings.source_table === '' ? settings.target_table : settings.source_table);
   const targetInfo = await target.columns(settings.target_table);
-  const sourceInfo = sourceName.includes('@') ? undefined : await source.columns(sourceName);
+  const sourceInfo = await dictionary(source, sourceName, options.link !== undefined);
   const find = (info: TableInfo, name: string): ColumnInfo | undefined =>
     info.columns.find((column) => column.name === name) ??
     info.columns.find((column) => column.name.toLowerCase() === bare(name).toLowerCase());
 
   const key = chooseKey(settings, targetInfo, find);
   if (key.length === 0 && options.needKey) {
-    throw new StageError(`${settings.target_table} has neither a primary nor a unique key: set target_key`, false);
+    throw new StageError(
+      `${settings.target_table} has neither a primary nor a unique key: set target_key`,
+      false,
+    );
   }
   const targets = chooseColumns(settings, targetInfo, key, find);
   const expressions = splitColumns(settings.source_columns);
@@ -140,7 +145,7 @@ export async function makePlan(
     source: {
       label: 'source',
       store: source,
-      table: tableText(sourceName, source.dialect),
+      table: source.dialect.quoteIdentifier(sourceName),
       columns: ordered.map(({ sql }) => sql),
       keys: keyed.map(({ sql }) => sql),
       where: all(
@@ -184,6 +189,16 @@ function sameAt(a: SqlRow, b: SqlRow, i: number, comparisons: readonly Compariso
   if (left === right) return true;
   const how = comparisons[i] as Comparison;
   return canonical(left, how) === canonical(right, how);
+}
+
+/** What is behind a link may have a dictionary that cannot be reached. */
+async function dictionary(store: Store, table: string, linked: boolean): Promise<TableInfo | undefined> {
+  try {
+    return await store.columns(table);
+  } catch (error) {
+    if (linked && error instanceof StoreError && error.code === 'NO_TABLE') return undefined;
+    throw error;
+  }
 }
 
 type Find = (info: TableInfo, name: string) => ColumnInfo | undefined;
@@ -269,12 +284,4 @@ function isName(text: string): boolean {
 
 function bare(text: string): string {
   return text.replace(/^["`[]|["`\]]$/g, '');
-}
-
-/** `T_X@LINK` is Oracle's way to name a table behind a link, and no name that can be quoted as a whole. */
-function tableText(name: string, dialect: Dialect): string {
-  const [table = '', link] = name.split('@');
-  if (link === undefined) return dialect.quoteIdentifier(name);
-  if (!/^[A-Za-z][\w$#.]*$/.test(link)) throw new StageError(`link_table: "${link}" is no name of a link`, false);
-  return `${dialect.quoteIdentifier(table)}@${link}`;
 }

@@ -188,5 +188,13 @@ export async function* walk(plan: SyncPlan, options: WalkOptions): AsyncGenerato
 }
 
 function newStep(): Step {
-  return { missing: [], changed: [], changedFrom: [], extra: [], sourceRows: 0, targetRows: 0, position: undefined };
+  return {
+    missing: [],
+    changed: [],
+    changedFrom: [],
+    extra: [],
+    sourceRows: 0,
+    targetRows: 0,
+    position: undefined,
+  };
 }

@@ -6,12 +6,13 @@
 import { StoreError, type SqlRow } from '../../store/driver.js';
 import { tabLine } from '../../protocol/tab-text.js';
 import { defineKeys, type ValuesOf } from '../../runtime/schema.js';
-import { apply, beating, stillGone, type ApplyOptions } from './sync-apply.js';
+import { beating, type ApplyOptions } from './sync-apply.js';
+import { refreshBatched } from './sync-batched.js';
 import { batchKeys, linkKeys, pairKeys } from './sync-keys.js';
 import { refreshByLink, refreshWholeByLink } from './sync-link.js';
 import type { SyncPlan } from './sync-plan.js';
-import { fingerprint, inOrder, Position, StorePair } from './sync-pair.js';
-import { ahead, FETCH_ROWS, walk, type Step } from './sync-read.js';
+import { fingerprint, StorePair } from './sync-pair.js';
+import { ahead, FETCH_ROWS } from './sync-read.js';
 import { whereText } from './sync-sql.js';
 import { stageActor } from './stage.js';
 import type { Stage, StageEnv, StageRun } from './stage-run.js';
@@ -63,13 +64,17 @@ class SyncRefresh implements Stage {
     const { link_table: link, statement_timeout: timeoutMs, batch_rows: batchRows } = this.params;
     await this.pair.use(async () => {
       const options = { timeoutMs, signal: run.signal };
+      const detect = this.params.delete === 'detect';
       try {
         const plan = await this.pair.plan({ needKey: this.needKey });
-        if (link === '') await (this.needKey ? this.batched(plan, run, options) : this.whole(plan, run, options));
+        if (link === '')
+          await (this.needKey
+            ? refreshBatched(plan, run, { ...options, batchRows, detect, print: this.print })
+            : this.whole(plan, run, options));
         else {
           const { target } = await this.pair.open();
           const job = { plan, target, link, settings: this.params, batchRows, print: this.print, ...options };
-          if (this.needKey) await refreshByLink({ ...job, detect: this.params.delete === 'detect' }, run);
+          if (this.needKey) await refreshByLink({ ...job, detect }, run);
           else await refreshWholeByLink(job, run);
         }
       } catch (error) {
@@ -119,63 +124,6 @@ class SyncRefresh implements Stage {
     const { removed, rows } = await beating(run, work);
     run.counts.rowsOut += rows;
     run.log.info('sync-refresh.whole', { table: plan.targetTable, rows, removed });
-  }
-
-  private async batched(plan: SyncPlan, run: StageRun, options: ApplyOptions): Promise<void> {
-    const position = new Position(run, this.print);
-    const start = await position.load();
-    const { source } = plan;
-    const where = whereText({ sql: source.where, binds: [] });
-    const total = await beating(
-      run,
-      source.store.query(`SELECT COUNT(*) FROM ${source.table}${where}`, [], options),
-    );
-    if (start === undefined) run.expect({ rows: Number(total.rows[0]?.[0]) });
-    else run.log.notice('sync-refresh.goes-on', { table: plan.targetTable, after: start.map(String).join(', ') });
-    const found = { missing: 0, changed: 0, removed: 0 };
-    await inOrder(run, this.print, async (byBytes, anew) => {
-      const after = anew ? undefined : start;
-      const steps = walk(plan, { ...options, after, byBytes, stepRows: this.params.batch_rows });
-      await inTurns(steps, async (step) => {
-        await this.bring(plan, step, run, options, found);
-        if (step.position !== undefined && !run.dryRun) await position.save(step.position.slice(0, plan.key.length));
-      });
-    });
-    if (run.signal.aborted) return;
-    if (!run.dryRun) await position.clear();
-    const event = run.dryRun ? 'sync-refresh.would-write' : 'sync-refresh.batched';
-    run.log.info(event, { table: plan.targetTable, ...found });
-  }
-
-  private async bring(
-    plan: SyncPlan,
-    step: Step,
-    run: StageRun,
-    options: ApplyOptions,
-    found: { missing: number; changed: number; removed: number },
-  ): Promise<void> {
-    const remove = this.params.delete === 'detect' ? await stillGone(plan, step.extra, options) : [];
-    const change = { insert: step.missing, update: step.changed, remove };
-    if (!run.dryRun) run.counts.rowsOut += await beating(run, apply(plan, change, options));
-    run.counts.rowsIn += step.sourceRows;
-    found.missing += step.missing.length;
-    found.changed += step.changed.length;
-    found.removed += remove.length;
-    run.progress();
-  }
-}
-
-/** Works on one item while the next is being made. @throws what either throws, when both have ended */
-export async function inTurns<T>(items: AsyncIterable<T>, work: (item: T) => Promise<void>): Promise<void> {
-  let pending: Promise<void> = Promise.resolve();
-  try {
-    for await (const item of items) {
-      await pending;
-      pending = work(item);
-      pending.catch(() => undefined);
-    }
-  } finally {
-    await pending;
   }
 }
 

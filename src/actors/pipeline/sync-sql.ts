@@ -65,7 +65,10 @@ export function all(...pieces: readonly (Piece | string | undefined)[]): Piece {
   const given = pieces
     .map((piece) => (typeof piece === 'string' ? { sql: piece, binds: [] } : piece))
     .filter((piece): piece is Piece => piece !== undefined && piece.sql !== '');
-  return { sql: given.map(({ sql }) => `(${sql})`).join(' AND '), binds: given.flatMap(({ binds }) => binds) };
+  return {
+    sql: given.map(({ sql }) => `(${sql})`).join(' AND '),
+    binds: given.flatMap(({ binds }) => binds),
+  };
 }
 
 /** ` WHERE ...`, or nothing. */

@@ -154,7 +154,8 @@ function timeText(text: string): string {
   const part = fraction.replace(/0+$/, '');
   let plain = `${day} ${clock.length === 5 ? `${clock}:00` : clock}`;
   if (zone !== undefined && !/^(z|[+-]00(:?00)?)$/i.test(zone)) {
-    const full = zone.length === 3 ? `${zone}:00` : zone.length === 5 ? `${zone.slice(0, 3)}:${zone.slice(3)}` : zone;
+    const full =
+      zone.length === 3 ? `${zone}:00` : zone.length === 5 ? `${zone.slice(0, 3)}:${zone.slice(3)}` : zone;
     const time = new Date(`${plain.replace(' ', 'T')}${full}`);
     if (!Number.isNaN(time.getTime())) plain = time.toISOString().slice(0, 19).replace('T', ' ');
   }

@@ -15,7 +15,12 @@ export async function removeVanished(
   let removed = 0;
   await inOrder(run, print, async (byBytes) => {
     removed = 0;
-    for await (const step of walk(plan, { ...options, keysOnly: true, byBytes, stepRows: options.batchRows })) {
+    for await (const step of walk(plan, {
+      ...options,
+      keysOnly: true,
+      byBytes,
+      stepRows: options.batchRows,
+    })) {
       run.progress();
       const remove = await stillGone(plan, step.extra, options);
       if (run.dryRun) removed += remove.length;

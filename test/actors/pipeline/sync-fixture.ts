@@ -27,7 +27,11 @@ export const PAIRS: readonly (readonly [Kind, Kind])[] = (
   pair.every((kind) => kind === 'sqlite' || (kind === 'mysql' ? have.mariadb : have.postgres)),
 );
 
-const TIMES: Readonly<Record<Kind, string>> = { sqlite: 'DATETIME', mysql: 'DATETIME', postgres: 'TIMESTAMP' };
+const TIMES: Readonly<Record<Kind, string>> = {
+  sqlite: 'DATETIME',
+  mysql: 'DATETIME',
+  postgres: 'TIMESTAMP',
+};
 
 /** Observations as every kind of database declares them. */
 export function observationTable(kind: Kind, name: string, key = 'obtid, ddatetime'): string {
@@ -142,10 +146,12 @@ function texts({ rows }: { readonly rows: readonly SqlRow[] }): string[][] {
       row.map((value, i) => {
         if (value === null) return 'NULL';
         if (i === 3) return Number(value).toFixed(2);
-        return String(value).replace('T', i === 1 ? ' ' : 'T').replace(/^(\d{4}-.{14})(\.0+)?Z?$/, '$1');
+        return String(value)
+          .replace('T', i === 1 ? ' ' : 'T')
+          .replace(/^(\d{4}-.{14})(\.0+)?Z?$/, '$1');
       }),
     )
-    .sort((a, b) => Number(a[5]) - Number(b[5]));
+    .sort((a, b) => Number(a[5]) - Number(b[5]) || (a.join() < b.join() ? -1 : 1));
 }
 
 export function usePair(kinds: readonly [Kind, Kind]): Pair {
