@@ -7,10 +7,12 @@ import type { Keys } from '../runtime/schema.js';
 import { packetKeys } from './packet/keys.js';
 import { dataApiKeys } from './pipeline/data-api-keys.js';
 import { keys as deleteFilesKeys } from './pipeline/delete-files.js';
+import { keys as extractKeys } from './pipeline/extract-keys.js';
 import { keys as generateKeys } from './pipeline/generate.js';
 import { keys as gzipFilesKeys } from './pipeline/gzip-files.js';
 import { keys as loadObsKeys } from './pipeline/load-obs.js';
 import { keys as loadStationsKeys } from './pipeline/load-stations.js';
+import { keys as transformKeys } from './pipeline/transform-keys.js';
 import { keys as runKeys } from './pipeline/run.js';
 
 export interface ActorType {
@@ -68,6 +70,14 @@ export const actorTypes: readonly ActorType[] = [
     factory: 'factory',
   },
   {
+    type: 'extract',
+    kind: 'stage',
+    help: 'Rows of any database as files of row XML, all of them or those that are new',
+    keys: extractKeys,
+    module: './pipeline/extract.js',
+    factory: 'factory',
+  },
+  {
     type: 'delete-files',
     kind: 'stage',
     help: 'Old files go, by age and to make room',
@@ -89,6 +99,14 @@ export const actorTypes: readonly ActorType[] = [
     help: 'Any program as a child, with period, time-out and heartbeat',
     keys: runKeys,
     module: './pipeline/run.js',
+    factory: 'factory',
+  },
+  {
+    type: 'transform',
+    kind: 'stage',
+    help: 'Files of foreign formats into row XML: csv, fixed width, json, xml, xlsx; mapped and checked',
+    keys: transformKeys,
+    module: './pipeline/transform.js',
     factory: 'factory',
   },
 ];
