@@ -1,6 +1,7 @@
 /** Bulk load for servers that refuse LOAD DATA LOCAL: the tab text as INSERT statements of many rows. */
 import { StoreError } from './driver.js';
 import { readTabLine } from '../protocol/tab-text.js';
+import type { LoadTarget } from './mysql-bulk.js';
 import type { Call } from './mysql-call.js';
 import { mysqlDialect } from './mysql-dialect.js';
 import { runBatch } from './mysql-batch.js';
@@ -13,12 +14,8 @@ const ROWS = 1_000;
  */
 export async function insertText(
   call: Call,
-  table: string,
-  columns: readonly string[],
-  first: Buffer,
-  rest: AsyncIterable<Buffer>,
-  mode: 'error' | 'skip' | 'replace',
-  hex: readonly string[],
+  { table, columns, mode, hex }: LoadTarget,
+  pieces: AsyncIterable<Buffer>,
   before: number,
 ): Promise<number> {
   const verb = mode === 'replace' ? 'REPLACE' : 'INSERT';
@@ -54,8 +51,7 @@ export async function insertText(
       if (lines.length >= ROWS) await flush();
     }
   };
-  await take(first);
-  for await (const piece of rest) await take(piece);
+  for await (const piece of pieces) await take(piece);
   if (pending !== '') lines.push(pending);
   if (lines.length > 0) await flush();
   return skipped;

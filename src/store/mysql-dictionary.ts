@@ -30,7 +30,11 @@ function describe(row: readonly SqlValue[]): ColumnInfo {
 }
 
 /** @param database that of the connection, for a name without schema. @throws StoreError NO_TABLE */
-export async function describeTable(runner: SqlRunner, database: string, table: string): Promise<TableInfo> {
+export async function describeTable(
+  runner: Pick<SqlRunner, 'query'>,
+  database: string,
+  table: string,
+): Promise<TableInfo> {
   const at = table.indexOf('.');
   const schema = at < 0 ? database : table.slice(0, at);
   const name = table.slice(at + 1);

@@ -9,6 +9,7 @@ import type { Connection, FieldPacket } from 'mysql2';
 import { StoreError, type ColumnKind, type SqlRow } from './driver.js';
 import { errorNumber, storeError } from './mysql-errors.js';
 import { columnKind, rowReader, type WirePacket } from './mysql-rows.js';
+import { MAX_STAGE_BYTES, type StagePlan } from './mysql-stage.js';
 import type { MysqlAddress } from './mysql-url.js';
 
 /** What the server says at the end of a statement without rows. */
@@ -54,10 +55,12 @@ export class MysqlLink {
   usedAt = performance.now();
   /** The server does not take LOAD DATA LOCAL. */
   localRefused = false;
+  /** What mysql-stage.ts found out about tables. */
+  readonly stagePlans = new Map<string, StagePlan>();
 
   private constructor(
     private readonly connection: Connection,
-    private readonly address: MysqlAddress,
+    readonly address: MysqlAddress,
     readonly version: string,
   ) {
     connection.on('error', (error: Error) => {
@@ -88,7 +91,7 @@ export class MysqlLink {
       const give = setTimeout(() => link.destroy(), Math.max(1, timeoutMs));
       try {
         await link.run(
-          `SET SESSION sql_mode = '${SQL_MODE}', autocommit = 1, max_error_count = 65535, sql_notes = 1, innodb_lock_wait_timeout = ${wait}, ` +
+          `SET SESSION sql_mode = '${SQL_MODE}', autocommit = 1, max_error_count = 65535, sql_notes = 1, max_heap_table_size = ${MAX_STAGE_BYTES},  innodb_lock_wait_timeout = ${wait}, ` +
             `lock_wait_timeout = ${wait}, net_write_timeout = ${WIRE_TIMEOUT_SECONDS}, net_read_timeout = ${WIRE_TIMEOUT_SECONDS}`,
         );
         await link.run('SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED');

@@ -1,5 +1,5 @@
 /** Rows in batches, read from the socket no faster than they are taken. */
-import { StoreError, type RowSet, type SqlRow } from './driver.js';
+import { StoreError, type ColumnKind, type RowSet, type SqlRow } from './driver.js';
 import type { MysqlLink } from './mysql-link.js';
 import { cancelled, tooLate, type Limits } from './mysql-pool.js';
 
@@ -21,6 +21,7 @@ export async function* streamRows(
   limits: () => Limits,
 ): AsyncGenerator<RowSet> {
   let columns: readonly string[] = [];
+  let kinds: readonly ColumnKind[] = [];
   let rows: SqlRow[] = [];
   const ready: SqlRow[][] = [];
   let paused = false;
@@ -30,8 +31,9 @@ export async function* streamRows(
   let begun = false;
   let wake: () => void = () => undefined;
   const sink = {
-    columns: (names: readonly string[]): void => {
+    columns: (names: readonly string[], given: readonly ColumnKind[]): void => {
       columns = names;
+      kinds = given;
     },
     row: (row: SqlRow): void => {
       if (abandoned) return;
@@ -86,7 +88,7 @@ export async function* streamRows(
         void stop();
       }, CURSOR_IDLE).unref();
       try {
-        yield { columns, rows: batch };
+        yield { columns, kinds, rows: batch };
       } finally {
         clearTimeout(idle);
       }
