@@ -2,6 +2,7 @@
  * Connections of one store: opened when needed, at most so many, handed out in the order of asking. A server that went away is tried
  * again with growing pauses (100 ms doubling to 5 s) by the calls that need it, until their deadlines. Thread of the caller.
  */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { StoreError } from './driver.js';
 import { granted, type Deadline } from './give-up.js';
 
@@ -66,7 +67,10 @@ export class ConnectionPool<C extends PooledConnection> {
         this.open += 1;
         const opening = this.connect(deadline);
         opening.catch(() => this.left());
-        return await granted(opening, deadline, (late) => this.release(late));
+        return await granted(opening, deadline, (late) => this.release(late)).catch((error: StoreError) => {
+          if (error !== deadline.error || this.lastError === '') throw error;
+          throw new StoreError(error.code, `${error.message}: ${this.lastError}`);
+        });
       } else {
         const given = await this.wait(deadline);
         if (given !== undefined) return given;
@@ -109,13 +113,14 @@ export class ConnectionPool<C extends PooledConnection> {
   private async connect(deadline: Deadline): Promise<C> {
     for (;;) {
       const pause = this.retryAt - performance.now();
-      if (pause > 0) await this.rest(pause, deadline);
+      if (pause > 0) await Promise.race([sleep(pause), deadline.over]);
       this.check();
       deadline.check();
       try {
         const connection = await this.options.connect(deadline.left);
         this.pause = 0;
         this.retryAt = 0;
+        this.lastError = '';
         return connection;
       } catch (error) {
         const { code, message } = error as StoreError;
@@ -124,20 +129,6 @@ export class ConnectionPool<C extends PooledConnection> {
         this.pause = Math.min(LONGEST_PAUSE, Math.max(FIRST_PAUSE, this.pause * 2));
         this.retryAt = performance.now() + this.pause;
       }
-    }
-  }
-
-  /** @throws StoreError TIMEOUT, with why there is no connection, when the deadline comes first; CANCELLED */
-  private async rest(ms: number, deadline: Deadline): Promise<void> {
-    let timer: NodeJS.Timeout | undefined;
-    try {
-      const over = new Promise<void>((resolve) => (timer = setTimeout(resolve, ms)));
-      await Promise.race([over, deadline.over]);
-    } catch (error) {
-      const { code, message } = error as StoreError;
-      throw new StoreError(code, `${message}: ${this.lastError}`);
-    } finally {
-      clearTimeout(timer);
     }
   }
 

@@ -33,7 +33,7 @@ export async function runBatch(
   deadline: Deadline,
 ): Promise<BatchResult> {
   const { text, count } = wireSql(sql);
-  const errors: RowError[] = [];
+  const errors = new Map<number, RowError>();
   const duplicates: number[] = [];
   const skip = options.onDuplicate === 'skip';
   // Asked to leave duplicates out, the server can do it by itself for plain inserts: a row it left out changed nothing.
@@ -64,7 +64,7 @@ export async function runBatch(
       if (bad === undefined) throw error;
       savepoint = 'spoilt';
       if (error.code === 'DUPLICATE' && skip) duplicates.push(bad.index);
-      else errors.push({ row: bad.index, code: error.code, message: error.message });
+      else errors.set(bad.index, { row: bad.index, code: error.code, message: error.message });
       return good;
     }
   };
@@ -75,7 +75,7 @@ export async function runBatch(
     for (let chars = 0; next < given.length && rows.length < longest && chars < RUN_CHARS; next++) {
       const values = wireRow(given[next] ?? [], count);
       if (typeof values === 'string') {
-        errors.push({ row: next, code: 'BIND', message: values });
+        errors.set(next, { row: next, code: 'BIND', message: values });
         continue;
       }
       for (const value of values) chars += value?.length ?? 0;
@@ -100,8 +100,8 @@ export async function runBatch(
     await link.run((script) => script.say('ROLLBACK TO SAVEPOINT sy_run'), deadline);
   const byRow = (a: number, b: number): number => a - b;
   return {
-    done: given.length - duplicates.length - errors.length,
+    done: given.length - duplicates.length - errors.size,
     duplicates: duplicates.sort(byRow),
-    errors: errors.sort((a, b) => a.row - b.row),
+    errors: [...errors.values()].sort((a, b) => a.row - b.row),
   };
 }

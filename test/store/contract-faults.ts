@@ -40,10 +40,11 @@ export function faultContract(kit: Kit): void {
     it('in the middle of a batch leaves nothing half done, and the store finds it again', async () => {
       const rows = Array.from({ length: ROWS }, (_, id): SqlRow => [id, `value ${id}`]);
       const outcome = codeOf(store.batch(`INSERT INTO ${table} (id, v) VALUES (?, ?)`, rows));
-      await sleep(400);
+      await sleep(150);
       await server.kill();
       const code = await outcome;
       await server.restart();
+      expect(code).not.toBe('fulfilled');
       await consistent(code);
     });
 
