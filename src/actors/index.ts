@@ -5,13 +5,18 @@
 import { entryUrl } from '../runtime/entry.js';
 import type { Keys } from '../runtime/schema.js';
 import { packetKeys } from './packet/keys.js';
+import { keys as compareKeys } from './pipeline/compare.js';
 import { dataApiKeys } from './pipeline/data-api-keys.js';
 import { keys as deleteFilesKeys } from './pipeline/delete-files.js';
 import { keys as extractKeys } from './pipeline/extract-keys.js';
 import { keys as generateKeys } from './pipeline/generate.js';
 import { keys as gzipFilesKeys } from './pipeline/gzip-files.js';
+import { keys as loadKeys } from './pipeline/load-keys.js';
 import { keys as loadObsKeys } from './pipeline/load-obs.js';
 import { keys as loadStationsKeys } from './pipeline/load-stations.js';
+import { keys as syncIncrementKeys } from './pipeline/sync-increment.js';
+import { keys as syncRefreshKeys } from './pipeline/sync-refresh.js';
+import { keys as syncTriggerKeys } from './pipeline/sync-trigger.js';
 import { keys as transformKeys } from './pipeline/transform-keys.js';
 import { keys as runKeys } from './pipeline/run.js';
 
@@ -62,6 +67,14 @@ export const actorTypes: readonly ActorType[] = [
     factory: 'factory',
   },
   {
+    type: 'load',
+    kind: 'stage',
+    help: 'Files of row XML into tables, by rules: insert or update',
+    keys: loadKeys,
+    module: './pipeline/load.js',
+    factory: 'factory',
+  },
+  {
     type: 'load-obs',
     kind: 'stage',
     help: 'Observation files into T_ZHOBTMIND',
@@ -107,6 +120,38 @@ export const actorTypes: readonly ActorType[] = [
     help: 'Files of foreign formats into row XML: csv, fixed width, json, xml, xlsx; mapped and checked',
     keys: transformKeys,
     module: './pipeline/transform.js',
+    factory: 'factory',
+  },
+  {
+    type: 'sync-refresh',
+    kind: 'stage',
+    help: 'A table made equal to that of another database, whole or in batches',
+    keys: syncRefreshKeys,
+    module: './pipeline/sync-refresh.js',
+    factory: 'factory',
+  },
+  {
+    type: 'sync-increment',
+    kind: 'stage',
+    help: 'New rows of a table appended to that of another database',
+    keys: syncIncrementKeys,
+    module: './pipeline/sync-increment.js',
+    factory: 'factory',
+  },
+  {
+    type: 'sync-trigger',
+    kind: 'stage',
+    help: 'Every change of a table brought to another database, by triggers and a change log',
+    keys: syncTriggerKeys,
+    module: './pipeline/sync-trigger.js',
+    factory: 'factory',
+  },
+  {
+    type: 'compare',
+    kind: 'stage',
+    help: 'Two tables compared by counts, checksums and keys; repaired if asked to',
+    keys: compareKeys,
+    module: './pipeline/compare.js',
     factory: 'factory',
   },
 ];

@@ -49,12 +49,12 @@ export async function* ahead(batches: AsyncIterable<RowSet>): AsyncGenerator<Row
   let next = iterator.next();
   try {
     for (;;) {
-      const { done, value } = await next;
-      if (done === true) return;
+      const result = await next;
+      if (result.done === true) return;
       next = iterator.next();
       // Its failure is met at the next turn; until then it must not count as unhandled.
       next.catch(() => undefined);
-      yield value as RowSet;
+      yield result.value;
     }
   } finally {
     await next.catch(() => undefined);
@@ -102,12 +102,12 @@ class RowReader {
   /** Gets the next batch and its first row; at the end `row` is undefined. */
   async refill(): Promise<void> {
     for (;;) {
-      const { done, value } = await this.batches.next();
-      if (done === true) {
+      const result = await this.batches.next();
+      if (result.done === true) {
         this.row = undefined;
         return;
       }
-      this.rows = value.rows;
+      this.rows = result.value.rows;
       this.at = 0;
       if (this.next()) return;
     }

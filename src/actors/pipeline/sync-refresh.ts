@@ -3,7 +3,7 @@
  * one transaction. `batched` walks along the keys of both sides and brings only what differs, a transaction for each batch; it
  * goes on where it was interrupted. Readers of the target never meet an empty table. Worker thread.
  */
-import { StoreError, type SqlRow } from '../../store/driver.js';
+import { StoreError } from '../../store/driver.js';
 import { tabLine } from '../../protocol/tab-text.js';
 import { defineKeys, type ValuesOf } from '../../runtime/schema.js';
 import { beating, type ApplyOptions } from './sync-apply.js';
@@ -134,7 +134,7 @@ async function* textOf(
 ): AsyncGenerator<Uint8Array> {
   let text = '';
   for await (const { rows } of ahead(batches)) {
-    for (const row of rows as readonly SqlRow[]) text += tabLine(plan.convert(row));
+    for (const row of rows) text += tabLine(plan.convert(row));
     run.counts.rowsIn += rows.length;
     run.progress();
     if (text.length < TEXT_CHARACTERS) continue;

@@ -13,25 +13,25 @@ export interface Piece {
 const MAX_KEYS = 500;
 
 /**
- * Rows after (`>`) or up to (`<=`) a key, in the order of the key. The leading condition on the first column alone is
+ * Rows after (`>`), from (`>=`) or up to (`<=`) a key, in the order of the key. The leading condition on the first column alone is
  * redundant, and what lets databases use the index.
  */
-export function keyRange(keys: readonly string[], op: '>' | '<=', values: SqlRow): Piece {
+export function keyRange(keys: readonly string[], op: '>' | '>=' | '<=', values: SqlRow): Piece {
   const [first = ''] = keys;
   const nested = range(keys, op, values);
   if (keys.length === 1) return nested;
   return {
-    sql: `${first} ${op === '>' ? '>=' : '<='} ? AND ${nested.sql}`,
+    sql: `${first} ${op === '<=' ? '<=' : '>='} ? AND ${nested.sql}`,
     binds: [values[0] ?? null, ...nested.binds],
   };
 }
 
-function range(keys: readonly string[], op: '>' | '<=', values: SqlRow): Piece {
+function range(keys: readonly string[], op: '>' | '>=' | '<=', values: SqlRow): Piece {
   const [first = '', ...rest] = keys;
   const value = values[0] ?? null;
   if (rest.length === 0) return { sql: `${first} ${op} ?`, binds: [value] };
   const inner = range(rest, op, values.slice(1));
-  const strict = op === '>' ? '>' : '<';
+  const strict = op === '<=' ? '<' : '>';
   return {
     sql: `(${first} ${strict} ? OR (${first} = ? AND ${inner.sql}))`,
     binds: [value, value, ...inner.binds],
