@@ -6,6 +6,7 @@ import { docs } from './cli/docs-verb.js';
 import { flagEnvironment, parseLine } from './cli/flags.js';
 import { helpText, verbHelp } from './cli/help.js';
 import { run } from './cli/run.js';
+import { sample } from './cli/sample-verb.js';
 import { stage } from './cli/stage.js';
 import { user } from './cli/user.js';
 import { version } from './cli/version.js';
@@ -14,7 +15,7 @@ import { reasonOf, SwitchyardError } from './runtime/errors.js';
 import { nearest } from './runtime/nearest.js';
 
 /** In the order of `--help`. A new verb is one file in cli/ and one line here. */
-export const VERBS: readonly Verb[] = [run, check, ctl, stage, user, docs, bench];
+export const VERBS: readonly Verb[] = [run, check, ctl, stage, sample, user, docs, bench];
 
 /**
  * Runs one command line to its end.
