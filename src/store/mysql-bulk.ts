@@ -68,7 +68,7 @@ export async function runBulk(
       }
     });
   } finally {
-    await source.close();
+    source.close();
   }
 }
 

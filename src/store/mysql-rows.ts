@@ -64,22 +64,6 @@ export function columnKind(field: FieldPacket): ColumnKind {
   return kindOf(field) === As.Bytes ? 'bytes' : 'text';
 }
 
-const DATES: ReadonlySet<number> = new Set([7, 10, 12, 14]);
-const DECIMALS: ReadonlySet<number> = new Set([0, 246]);
-const STRINGS: ReadonlySet<number> = new Set([15, 245, 247, 248, 249, 250, 251, 252, 253, 254]);
-
-/** In the words of the contract. */
-export function columnKind(field: FieldPacket): ColumnKind {
-  const type = field.columnType ?? 253;
-  if (INTEGERS.has(type)) return 'integer';
-  if (FLOATS.has(type)) return 'float';
-  if (DECIMALS.has(type)) return 'decimal';
-  if (DATES.has(type)) return 'date';
-  const read = kindOf(field);
-  if (read === As.Bytes) return 'bytes';
-  return STRINGS.has(type) && read === As.Text ? 'text' : 'other';
-}
-
 export type RowReader = (packet: WirePacket) => SqlRow;
 
 export function rowReader(fields: readonly FieldPacket[]): RowReader {

@@ -37,8 +37,9 @@ export class TabChunks {
     if (this.failed) throw this.failure;
   }
 
-  async close(): Promise<void> {
-    if (!this.ended) await this.chunks.return?.();
+  /** Lets the source go. It is not waited for: one that never answered will not answer now either. */
+  close(): void {
+    if (!this.ended) Promise.resolve(this.chunks.return?.()).catch(() => undefined);
     this.ended = true;
   }
 

@@ -65,6 +65,21 @@ export function fill(pieces: readonly string[], binds: SqlRow): string {
   return sql;
 }
 
+const BLANK = /^(?:[\s(]|--[^\n]*(?:\n|$)|#[^\n]*(?:\n|$)|\/\*(?!!)[^]*?\*\/)+/;
+const WITHOUT_ROWS =
+  /^(?:INSERT|REPLACE|UPDATE|DELETE|TRUNCATE|CREATE|ALTER|DROP|RENAME|GRANT|REVOKE|SET|USE|LOAD|DO|LOCK|UNLOCK|START|BEGIN|COMMIT|ROLLBACK|SAVEPOINT|FLUSH|KILL)\b/i;
+
+/**
+ * Said before anything is done: the server would have changed the rows by the time it turns out that none come back.
+ * @throws StoreError SYNTAX
+ */
+export function mustBringRows(sql: string): void {
+  const text = sql.replace(BLANK, '');
+  const word = WITHOUT_ROWS.exec(text)?.[0];
+  if (word !== undefined && !/\bRETURNING\b/i.test(text))
+    throw new StoreError('SYNTAX', `${word.toUpperCase()} brings no rows: use execute`);
+}
+
 /** An INSERT of one row, cut so that it can carry many. */
 export interface RowInsert {
   /** `INSERT INTO t (a, b) VALUES ` */

@@ -28,6 +28,7 @@ import { mysqlDialect } from './mysql-dialect.js';
 import { describeTable } from './mysql-dictionary.js';
 import { MysqlPool, type Limits } from './mysql-pool.js';
 import { streamRows } from './mysql-stream.js';
+import { mustBringRows } from './mysql-text.js';
 import { runTransaction } from './mysql-transaction.js';
 import { parseMysqlUrl } from './mysql-url.js';
 
@@ -62,6 +63,7 @@ export class MysqlRunner implements SqlRunner {
   constructor(protected readonly perform: Perform) {}
 
   async query(sql: string, binds: SqlRow = [], options: QueryOptions = {}): Promise<RowSet> {
+    mustBringRows(sql);
     const text = withBinds(sql, binds);
     return this.perform(options, false, (call) => queryRows(call, text, options.maxRows ?? DEFAULT_MAX_ROWS));
   }
@@ -105,6 +107,7 @@ class MysqlStore extends MysqlRunner implements Store {
   }
 
   async *stream(sql: string, binds: SqlRow = [], options: StreamOptions = {}): AsyncGenerator<RowSet> {
+    mustBringRows(sql);
     const text = withBinds(sql, binds);
     const link = await this.pool.acquire(this.limits(options));
     try {
