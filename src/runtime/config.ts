@@ -18,6 +18,7 @@ import {
   type Quoting,
 } from './config-reader.js';
 import { Overrides } from './config-override.js';
+import { expandParams } from './config-params.js';
 import { expandReferences, parseValue, type Environment } from './config-values.js';
 import { reasonOf } from './errors.js';
 import { nearest } from './nearest.js';
@@ -72,6 +73,8 @@ export interface Written {
   readonly place: Place;
   /** Set when it came from the environment instead of a file. */
   readonly variable?: string;
+  /** A part of it came from elsewhere: it is not to be shown. */
+  readonly hidden?: boolean;
 }
 
 /** A section while it is being put together. */
@@ -231,6 +234,7 @@ function finish(
   const extra = schema.resolve(view);
   overrides.apply(draft, extra ?? {}, title);
   const keys: Keys = { ...spec.keys, ...extra };
+  if (extra !== undefined && spec.section === 'stage') expandParams(written, keys, title, env, problems);
   const values: Record<string, unknown> = {};
   const origins: Record<string, string> = {};
   for (const [key, own] of written) {
@@ -269,7 +273,7 @@ function typed(key: string, spec: KeySpec, own: Written, env: Environment): { va
   const expanded = expandReferences(own.text, own.quoting, env, own.place.file);
   if ('reason' in expanded) return confError('CONF_REFERENCE', own.place, { key, reason: expanded.reason });
   const { text, referenced } = expanded.value;
-  const parsed = parseValue(spec, text, !referenced && own.variable === undefined);
+  const parsed = parseValue(spec, text, !referenced && own.variable === undefined && own.hidden !== true);
   if ('value' in parsed) return parsed;
   const from = own.variable === undefined ? '' : ` (from the environment variable ${own.variable})`;
   return confError('CONF_VALUE', own.place, { key, reason: parsed.reason + from, help: spec.help });
