@@ -6,6 +6,7 @@ import { entryUrl } from '../runtime/entry.js';
 import type { Keys } from '../runtime/schema.js';
 import { packetKeys } from './packet/keys.js';
 import { keys as compareKeys } from './pipeline/compare.js';
+import { keys as archiveKeys } from './pipeline/archive.js';
 import { dataApiKeys } from './pipeline/data-api-keys.js';
 import { keys as deleteFilesKeys } from './pipeline/delete-files.js';
 import { keys as extractKeys } from './pipeline/extract-keys.js';
@@ -17,6 +18,7 @@ import { keys as loadStationsKeys } from './pipeline/load-stations.js';
 import { keys as syncIncrementKeys } from './pipeline/sync-increment.js';
 import { keys as syncRefreshKeys } from './pipeline/sync-refresh.js';
 import { keys as syncTriggerKeys } from './pipeline/sync-trigger.js';
+import { keys as purgeKeys } from './pipeline/purge.js';
 import { keys as transformKeys } from './pipeline/transform-keys.js';
 import { keys as runKeys } from './pipeline/run.js';
 
@@ -88,6 +90,22 @@ export const actorTypes: readonly ActorType[] = [
     help: 'Rows of any database as files of row XML, all of them or those that are new',
     keys: extractKeys,
     module: './pipeline/extract.js',
+    factory: 'factory',
+  },
+  {
+    type: 'purge',
+    kind: 'stage',
+    help: 'Rows that match go, in small batches by key',
+    keys: purgeKeys,
+    module: './pipeline/purge.js',
+    factory: 'factory',
+  },
+  {
+    type: 'archive',
+    kind: 'stage',
+    help: 'Rows that match move into history tables, in small batches by key',
+    keys: archiveKeys,
+    module: './pipeline/archive.js',
     factory: 'factory',
   },
   {
