@@ -26,7 +26,7 @@ export function failure(error: unknown): { code: StoreErrorCode; message: string
   const sqliteCode = error instanceof Error && 'code' in error ? String(error.code) : '';
   if (sqliteCode.startsWith('SQLITE_')) {
     if (DUPLICATE.test(sqliteCode)) return { code: 'DUPLICATE', message };
-    if (/^no such table/.test(message)) return { code: 'NO_TABLE', message };
+    if (/^(no such table|unknown database)/.test(message)) return { code: 'NO_TABLE', message };
     // Extended codes carry a suffix: SQLITE_BUSY_SNAPSHOT.
     const primary = sqliteCode.split('_', 2).join('_');
     return { code: BY_CODE[primary] ?? (primary === 'SQLITE_ERROR' ? 'SYNTAX' : 'DATABASE'), message };

@@ -23,25 +23,18 @@ export function limitContract(kit: Kit): void {
       expect(await codeOf(store.query(slow, [], { signal: AbortSignal.abort() }))).toBe('CANCELLED');
     });
 
-    it('leave a write that was given up undone', async () => {
-      const { store } = kit;
-      const table = await kit.table(`id ${types.integer}`);
-      const write = `INSERT INTO ${table} (id) SELECT 1 FROM (${slow}) q`;
-      expect(await codeOf(store.execute(write, [], { timeoutMs: 300 }))).toBe('TIMEOUT');
-      expect(await countOf(store, table)).toBe(0);
-    });
-
     it('let only so many calls wait, and count the waiting into the deadline', async () => {
-      const small = await kit.options.open({ maxConnections: 1, maxPending: 2 });
+      const small = await kit.options.open({ maxConnections: 1, maxPending: 3 });
       const stop = new AbortController();
       try {
         const holding = codeOf(small.query(slow, [], { signal: stop.signal, timeoutMs: 60_000 }));
-        const waiting = [1, 2].map(() => codeOf(small.version().then(() => 'in time')));
-        const refused = await Promise.all(Array.from({ length: 5 }, () => codeOf(small.version())));
-        expect(refused).toContain('QUEUE_FULL');
+        const others = Array.from({ length: 8 }, () => codeOf(small.version()));
         stop.abort();
         expect(await holding).toBe('CANCELLED');
-        expect(await Promise.all(waiting)).toEqual(['fulfilled', 'fulfilled']);
+        const outcomes = await Promise.all(others);
+        // Whether the call under way counts as waiting differs.
+        expect(outcomes.slice(0, 2)).toEqual(['fulfilled', 'fulfilled']);
+        expect(outcomes.slice(3)).toEqual(Array.from({ length: 5 }, () => 'QUEUE_FULL'));
 
         const again = new AbortController();
         const first = codeOf(small.query(slow, [], { signal: again.signal, timeoutMs: 60_000 }));
@@ -76,6 +69,15 @@ export function limitContract(kit: Kit): void {
       const failure = await failureOf(kit.store.query('SELECT id FROM SY_NOWHERE'));
       expect(failure.message).toMatch(/sy_nowhere/i);
       expect(failure.retryable).toBe(false);
+    });
+
+    // The last one: SQLite cannot be interrupted, its statement holds the lock until it has counted to its end.
+    it('leave a write that was given up undone', async () => {
+      const { store } = kit;
+      const table = await kit.table(`id ${types.integer}`);
+      const write = `INSERT INTO ${table} (id) SELECT 1 FROM (${slow}) q`;
+      expect(await codeOf(store.execute(write, [], { timeoutMs: 300 }))).toBe('TIMEOUT');
+      expect(await countOf(store, table)).toBe(0);
     });
   });
 }
