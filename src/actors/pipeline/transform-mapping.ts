@@ -52,8 +52,9 @@ const PIECES =
 
 /** @param columns `name` or `name:source`, between commas; empty: all fields */
 export function inlineColumns(columns: string): readonly MappedColumn[] | undefined {
-  const pieces = columns.match(PIECES)?.filter((piece) => piece.trim() !== '');
-  return pieces?.map((text) => {
+  const pieces = columns.match(PIECES)?.filter((piece) => piece.trim() !== '') ?? [];
+  if (pieces.length === 0) return undefined;
+  return pieces.map((text) => {
     const colon = text.indexOf(':');
     const name = (colon < 0 ? text : text.slice(0, colon)).trim();
     return { name, source: colon < 0 ? name : text.slice(colon + 1).trim() };

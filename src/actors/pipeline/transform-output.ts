@@ -10,9 +10,11 @@ import {
   open,
   readdir,
   readFile,
+  readlink,
   rename,
   rm,
   rmdir,
+  symlink,
   unlink,
   type FileHandle,
 } from 'node:fs/promises';
@@ -28,8 +30,6 @@ const NAME = '.name';
 const SOURCE = 'source.json';
 const MARK = '~';
 const MAX_TRIES = 10_000;
-/** Between reserving a name and using it pass milliseconds. */
-const NOTE_MS = 600_000;
 
 /** Says which file something was made of, whatever folder it lies in now. */
 interface Source {
@@ -79,6 +79,7 @@ export class Staging {
       this.root,
       this.options.out,
       folder,
+      this.owner,
       { name: file.name, id: await identityOf(file.path) },
       () => this.active.delete(folder),
     );
@@ -151,9 +152,11 @@ export class Staging {
     }
     for (const note of names) {
       if (!note.endsWith(NAME) || used.has(note.slice(0, -NAME.length))) continue;
-      const info = await lstat(join(this.root, note)).catch(() => undefined);
-      if (info !== undefined && Date.now() - info.mtimeMs > NOTE_MS)
-        await unlink(join(this.root, note)).catch(() => undefined);
+      const path = join(this.root, note);
+      const owner = await readlink(path).catch(() => undefined);
+      if (owner !== undefined && (await this.abandoned(`${MARK}${owner}${NAME}`, path))) {
+        await unlink(path).catch(() => undefined);
+      }
     }
   }
 
@@ -185,6 +188,7 @@ export class Parts {
     private readonly root: string,
     private readonly out: string,
     private readonly folder: string,
+    private readonly owner: string,
     private readonly source: Source,
     private readonly ended: () => void,
   ) {}
@@ -233,8 +237,7 @@ export class Parts {
       await manifest.close();
     }
     await syncFolder(this.folder);
-    const owner = this.folder.slice(this.folder.lastIndexOf('/') + 1, -PART.length);
-    const folder = join(this.root, `${this.source.id}${owner.slice(owner.indexOf(MARK))}${READY}`);
+    const folder = join(this.root, `${this.source.id}${MARK}${this.owner}${READY}`);
     await rename(this.folder, folder);
     await syncFolder(this.root);
     this.ended();
@@ -255,7 +258,8 @@ export class Parts {
       const name = n === 1 ? wanted : `${wanted.slice(0, dot)}-${n}${wanted.slice(dot)}`;
       const note = join(this.root, name + NAME);
       try {
-        await (await open(note, 'wx')).close();
+        // A link, because it comes into being with its content: the owner.
+        await symlink(this.owner, note);
       } catch (error) {
         if ((error as NodeJS.ErrnoException).code === 'EEXIST') continue;
         throw error;

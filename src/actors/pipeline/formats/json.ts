@@ -44,7 +44,7 @@ export async function* readJson(input: FormatInput, options: FormatOptions): Asy
     try {
       out = parser(text as string);
     } catch (error) {
-      throw new BadInputError(`it is no JSON behind item ${items.count}: ${reasonOf(error)}`, {
+      throw new BadInputError(`it is no JSON somewhere behind item ${items.count}: ${reasonOf(error)}`, {
         cause: error,
       });
     }

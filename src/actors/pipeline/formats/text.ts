@@ -50,8 +50,13 @@ export async function encodingOf(source: AsyncGenerator<Buffer>, charset: string
   } else if (name === 'utf-16') name = bom?.[0] ?? 'utf-16le';
   if (bom !== undefined && bom[0] === name) head = head.subarray(bom[1].length);
   const rest = async function* (): AsyncGenerator<Buffer> {
-    if (head.length > 0) yield head;
-    yield* source;
+    try {
+      if (head.length > 0) yield head;
+      yield* source;
+    } finally {
+      // Also when the reader gave up at the first piece.
+      await source.return(undefined);
+    }
   };
   return { charset: name, bytes: rest() };
 }
