@@ -22,6 +22,8 @@ export interface Done {
 export interface RowSink {
   columns(names: readonly string[], kinds: readonly ColumnKind[]): void;
   row(row: SqlRow): void;
+  /** Instead of `row`. @returns what is to be done with the packet of each row */
+  packets?(fields: readonly FieldPacket[]): (packet: WirePacket) => void;
 }
 
 interface Running {
@@ -44,6 +46,7 @@ const SQL_MODE = [
   'NO_ZERO_DATE',
   'NO_ZERO_IN_DATE',
   'NO_ENGINE_SUBSTITUTION',
+  'PIPES_AS_CONCAT',
 ].join();
 
 /** Reads of a stream may pause for a minute, a bulk may wait for its source: the server must not hang up before we do. */
@@ -137,10 +140,11 @@ export class MysqlLink {
           fields.map(({ name }) => name),
           fields.map(columnKind),
         );
+        const take = wanted?.packets?.(fields) ?? ((packet: WirePacket) => wanted?.row(read(packet)));
         const library = Object.getPrototypeOf(command) as Running;
         const row = (packet: WirePacket, connection: unknown): unknown => {
           if (packet.isEOF()) return library.row.call(command, packet, connection);
-          wanted?.row(read(packet));
+          take(packet);
           return row;
         };
         command.row = row;

@@ -39,6 +39,18 @@ const GEOMETRY = 255;
 const BINARY = 63;
 const NULL_LENGTH = 0xfb;
 
+/** The value between two places of a packet, for a column read as `kindOf` says. */
+export type CellReader = (buffer: WireBuffer, start: number, end: number) => SqlValue;
+
+export function cellReader(field: FieldPacket): CellReader {
+  const kind = kindOf(field);
+  if (kind === As.Integer) return integer;
+  if (kind === As.Float) return (buffer, start, end) => Number(buffer.latin1Slice(start, end));
+  if (kind === As.Ascii) return (buffer, start, end) => buffer.latin1Slice(start, end);
+  if (kind === As.Bytes) return (buffer, start, end) => new Uint8Array(buffer.subarray(start, end));
+  return (buffer, start, end) => buffer.utf8Slice(start, end);
+}
+
 function kindOf(field: FieldPacket): As {
   const type = field.columnType ?? 253;
   if (INTEGERS.has(type)) return As.Integer;

@@ -1,6 +1,8 @@
 /** Rows in batches, read from the socket no faster than they are taken. */
+import type { FieldPacket } from 'mysql2';
 import { StoreError, type ColumnKind, type RowSet, type SqlRow } from './driver.js';
 import type { MysqlLink } from './mysql-link.js';
+import { columnKind, rowReader, type WirePacket } from './mysql-rows.js';
 import { cancelled, tooLate, type Limits } from './mysql-pool.js';
 
 /** Batches read ahead: the next one arrives while this one is worked on. */
@@ -10,20 +12,52 @@ export const CURSOR_IDLE = 60_000;
 /** A killed cursor ends within this many ms, or its connection goes. */
 const GRACE = 3_000;
 
+/** What rows are gathered in. */
+export interface Collector<T> {
+  /** @returns what takes a row, and says whether the batch is full with it */
+  begin(fields: readonly FieldPacket[]): (packet: WirePacket) => boolean;
+  /** In the batch now. */
+  readonly rows: number;
+  /** The batch; the next row begins a new one. */
+  take(): T;
+}
+
+export class RowCollector implements Collector<RowSet> {
+  private columns: readonly string[] = [];
+  private kinds: readonly ColumnKind[] = [];
+  private batch: SqlRow[] = [];
+
+  constructor(private readonly batchRows: number) {}
+
+  get rows(): number {
+    return this.batch.length;
+  }
+
+  begin(fields: readonly FieldPacket[]): (packet: WirePacket) => boolean {
+    this.columns = fields.map(({ name }) => name);
+    this.kinds = fields.map(columnKind);
+    const read = rowReader(fields);
+    return (packet) => this.batch.push(read(packet)) >= this.batchRows;
+  }
+
+  take(): RowSet {
+    const { columns, kinds, batch: rows } = this;
+    this.batch = [];
+    return { columns, kinds, rows };
+  }
+}
+
 /**
  * One select on a connection of its own. The caller gives the connection back when the loop has ended.
  * @param limits for each batch a new deadline
  */
-export async function* streamRows(
+export async function* streamBatches<T>(
   link: MysqlLink,
   text: string,
-  batchRows: number,
+  collector: Collector<T>,
   limits: () => Limits,
-): AsyncGenerator<RowSet> {
-  let columns: readonly string[] = [];
-  let kinds: readonly ColumnKind[] = [];
-  let rows: SqlRow[] = [];
-  const ready: SqlRow[][] = [];
+): AsyncGenerator<T> {
+  const ready: T[] = [];
   let paused = false;
   let ended = false;
   let failure: unknown;
@@ -31,21 +65,19 @@ export async function* streamRows(
   let begun = false;
   let wake: () => void = () => undefined;
   const sink = {
-    columns: (names: readonly string[], given: readonly ColumnKind[]): void => {
-      columns = names;
-      kinds = given;
-    },
-    row: (row: SqlRow): void => {
-      if (abandoned) return;
-      rows.push(row);
-      if (rows.length < batchRows) return;
-      ready.push(rows);
-      rows = [];
-      if (ready.length >= AHEAD && !paused) {
-        paused = true;
-        link.pause();
-      }
-      wake();
+    columns: () => undefined,
+    row: () => undefined,
+    packets: (fields: readonly FieldPacket[]) => {
+      const add = collector.begin(fields);
+      return (packet: WirePacket): void => {
+        if (abandoned || !add(packet)) return;
+        ready.push(collector.take());
+        if (ready.length >= AHEAD && !paused) {
+          paused = true;
+          link.pause();
+        }
+        wake();
+      };
     },
   };
   const running = link.run(text, sink).then(
@@ -72,11 +104,13 @@ export async function* streamRows(
     for (;;) {
       if (ready.length === 0 && !ended) await nextBatch(limits(), (next) => (wake = next));
       if (failure !== undefined) throw failure as Error;
-      const batch = ready.shift() ?? (ended ? rows : undefined);
-      if (batch === undefined) continue;
-      if (batch === rows) rows = [];
-      // No rows at all: the columns are worth knowing.
-      if (batch.length === 0 && begun) return;
+      let batch = ready.shift();
+      if (batch === undefined) {
+        if (!ended) continue;
+        // No rows at all: the columns are worth knowing.
+        if (collector.rows === 0 && begun) return;
+        batch = collector.take();
+      }
       begun = true;
       if (paused && ready.length < AHEAD) {
         paused = false;
@@ -88,7 +122,7 @@ export async function* streamRows(
         void stop();
       }, CURSOR_IDLE).unref();
       try {
-        yield { columns, kinds, rows: batch };
+        yield batch;
       } finally {
         clearTimeout(idle);
       }

@@ -1,7 +1,7 @@
 /**
  * MySQL 8 and MariaDB through mysql2; mysql-url.ts has the form of the URL. Sessions are READ COMMITTED, strict (a value that does not
  * fit is an error and never cut), in UTF-8 and in the time zone the server gives them. Times, decimals and JSON arrive as
- * the text the server prints, BIT, BLOB and geometry as bytes.
+ * the text the server prints, BIT, BLOB and geometry as bytes. `a || b` joins texts, as in every other database.
  *
  * MySQL commits a transaction behind one's back when a statement of it creates, alters, drops or truncates a table that is not temporary.
  */
@@ -20,6 +20,8 @@ import type {
   StoreOptions,
   StreamOptions,
   TableInfo,
+  XmlBatch,
+  XmlOptions,
 } from './driver.js';
 import { runBatch } from './mysql-batch.js';
 import { runBulk } from './mysql-bulk.js';
@@ -27,10 +29,11 @@ import { guarded, queryRows, withBinds, type Call } from './mysql-call.js';
 import { mysqlDialect } from './mysql-dialect.js';
 import { describeTable } from './mysql-dictionary.js';
 import { MysqlPool, type Limits } from './mysql-pool.js';
-import { streamRows } from './mysql-stream.js';
+import { RowCollector, streamBatches } from './mysql-stream.js';
 import { mustBringRows } from './mysql-text.js';
 import { runTransaction } from './mysql-transaction.js';
 import { parseMysqlUrl } from './mysql-url.js';
+import { XmlCollector } from './mysql-xml.js';
 
 const DEFAULT_TIMEOUT = 30_000;
 const DEFAULT_PENDING = 1_000;
@@ -111,7 +114,25 @@ class MysqlStore extends MysqlRunner implements Store {
     const text = withBinds(sql, binds);
     const link = await this.pool.acquire(this.limits(options));
     try {
-      yield* streamRows(link, text, options.batchRows ?? DEFAULT_BATCH_ROWS, () => this.limits(options));
+      const collector = new RowCollector(options.batchRows ?? DEFAULT_BATCH_ROWS);
+      yield* streamBatches(link, text, collector, () => this.limits(options));
+    } finally {
+      this.pool.release(link);
+    }
+  }
+
+  async *streamXml(
+    sql: string,
+    binds: SqlRow,
+    xml: XmlOptions,
+    options: StreamOptions = {},
+  ): AsyncGenerator<XmlBatch> {
+    mustBringRows(sql);
+    const text = withBinds(sql, binds);
+    const link = await this.pool.acquire(this.limits(options));
+    try {
+      const collector = new XmlCollector(xml, options.batchRows ?? DEFAULT_BATCH_ROWS);
+      yield* streamBatches(link, text, collector, () => this.limits(options));
     } finally {
       this.pool.release(link);
     }
