@@ -12,6 +12,7 @@ import { logKeys } from '../runtime/process-keys.js';
 import { sectionsOf, valuesOf, type Config, type ConfigSection } from '../runtime/config.js';
 import type { RunResult, StageEnv, StageFactory } from '../actors/pipeline/stage-run.js';
 import { loadOrPrint } from './conf.js';
+import { REPLAY, replayFactory } from './replay-rejects.js';
 import { checkStage, previewStage, progressLine } from './stage-view.js';
 import { EXIT, UsageFault, type CliIo, type Verb, type VerbArgs } from './verb.js';
 
@@ -19,21 +20,23 @@ const BY_SIGNAL = { SIGINT: 130, SIGTERM: 143 } as const;
 
 export const stage: Verb = {
   name: 'stage',
-  usage: 'NAME --once [--dry-run] | --preview [--limit N] | --check  [--json] CONF-FILE...',
+  usage:
+    'NAME --once [--dry-run] | --preview [--limit N] | --check | replay-rejects NAME [FILE...]  [--json] CONF-FILE...',
   help: 'one run of a stage in this process, or a look at it; exit 75 when trying again may help',
   async run(args, io) {
-    const [name, extra] = args.words;
+    const replay = args.words[0] === REPLAY ? args.words.slice(2) : undefined;
+    const [name, extra] = replay === undefined ? args.words : args.words.slice(1, 2);
     if (name === undefined) throw new UsageFault('which stage?');
     if (extra !== undefined) throw new UsageFault(`unexpected argument "${extra}"`);
     const { once, preview, check } = args.flags;
-    if (Number(once) + Number(preview) + Number(check) !== 1) {
+    if (Number(once || replay !== undefined) + Number(preview) + Number(check) !== 1) {
       const hint = `a running server runs it with: ctl run ${name}`;
       throw new UsageFault(`--once, --preview or --check, one of them; ${hint}`);
     }
     if (args.files.length === 0) throw new UsageFault('no conf file; try conf/*.conf');
     const config = await loadOrPrint(args.files, args.env, io);
     if (config === undefined) return EXIT.conf;
-    return runStage(sectionOf(config, name), config, args, io);
+    return runStage(sectionOf(config, name), config, args, io, replay);
   },
 };
 
@@ -52,6 +55,7 @@ async function runStage(
   config: Config,
   { flags }: VerbArgs,
   io: CliIo,
+  replay: readonly string[] | undefined,
 ): Promise<number> {
   const log = createLog({ ...valuesOf(config, 'log', logKeys), file: undefined });
   const pool = new CpuPool({ maxThreads: availableParallelism() });
@@ -70,7 +74,9 @@ async function runStage(
       signal: abort.signal,
       cpu: (job, data, options) => pool.run(job as CpuJobName, data as never, options),
     };
-    const { createStage, runOnce } = await loadStage(section.values['type']);
+    const type = section.values['type'];
+    const { createStage: regular, runOnce } = await loadStage(type);
+    const createStage = replay === undefined ? regular : await replayFactory(type, replay);
     if (flags.preview) return await previewStage(createStage, env, flags, io);
     if (flags.check) return await checkStage(createStage, env, flags.json, io);
     const ledger = section.values['ledger'];

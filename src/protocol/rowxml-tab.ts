@@ -44,7 +44,7 @@ export class RowXmlTab {
   /** Why the rest of the file cannot be read; it is to be looked at after each call. */
   fault: string | undefined;
   /** Tab text behind the columns of every row: `\t` and a value, for each. */
-  tail = Buffer.alloc(0);
+  tail: Buffer = Buffer.alloc(0);
   /** The file began with `<data>` or the like and that was never closed: it may have been cut off between two records. */
   unclosed = false;
 

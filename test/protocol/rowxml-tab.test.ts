@@ -275,7 +275,7 @@ describe('a value of row XML', () => {
   it('keeps every character of utf-8', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'binary' }), (text) => {
-        const well = text.toWellFormed().replaceAll('\0', '').replaceAll(/[<&]/g, '');
+        const well = Buffer.from(text).toString().replaceAll('\0', '').replaceAll(/[<&]/g, '');
         expect(one(well, 'text')).toBe(well === '' ? null : well);
       }),
     );
