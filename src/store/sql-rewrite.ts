@@ -1,8 +1,17 @@
 /**
  * SQL as the reference systems keep it in their tables (spec data-centre 1.8, 11.1) turned into this program's form:
  * `:1 :2` become `?` with a list of what to bind, `%%` becomes `%`, and Oracle's to_char, to_date, sysdate and nvl become
- * what the database at hand understands. Literals, quoted names and comments stay untouched. Pure; any thread.
+ * what the database at hand understands (sql-rewrite-<database>.ts). Literals, quoted names and comments stay untouched.
+ * Pure; any thread.
  */
+import { mssqlWords } from './sql-rewrite-mssql.js';
+import { mysqlWords } from './sql-rewrite-mysql.js';
+import { postgresWords } from './sql-rewrite-postgres.js';
+import { sqliteWords } from './sql-rewrite-sqlite.js';
+import { SqlRewriteError, timeByFormat } from './sql-rewrite-time.js';
+
+export { SqlRewriteError };
+
 export interface Bind {
   /** Number in the text: 1 for `:1`. */
   readonly number: number;
@@ -16,36 +25,54 @@ export interface RewrittenSql {
   readonly binds: readonly Bind[];
 }
 
-/** Text the rewriter cannot make sense of, or a value that does not fit its format. */
-export class SqlRewriteError extends Error {
-  constructor(message: string) {
-    super(message);
-    this.name = 'SqlRewriteError';
-  }
+/** A rewritten part of the text. */
+export interface Piece {
+  readonly sql: string;
+  readonly binds: readonly Bind[];
 }
+
+/** How one database says it. `value` and `format` come trimmed, formats in Oracle's words and without quotes. */
+export interface Words {
+  /** The present time, moved by so many seconds. */
+  sysdate(seconds: number | undefined): string;
+  /** Function that takes the place of nvl. */
+  readonly nvl: string;
+  /** A number or anything else as text. */
+  text(value: string): string;
+  /** A time as text. */
+  timeText(value: string, format: string): string;
+  /** A time given as `yyyy-mm-dd hh:mi:ss`: a literal with its quotes, or `?`. */
+  time(value: string): string;
+  /** A time read from any other text. */
+  timeFrom(value: Piece, format: string): Piece;
+  /** `from dual` is understood. */
+  readonly dual: boolean;
+  /** A backslash in a literal escapes what follows. */
+  readonly backslash?: boolean;
+}
+
+/** Oracle has the words already; of a database that is not listed nothing is known. */
+const WORDS: Readonly<Record<string, Words>> = {
+  sqlite: sqliteWords,
+  mysql: mysqlWords,
+  postgres: postgresWords,
+  mssql: mssqlWords,
+};
 
 const MAX_SQL_CHARS = 10_240;
 const MAX_DEPTH = 20;
 /** Literal, quoted name, comment, bind, name, or any one character. */
 const TOKEN =
   /'(?:[^']|'')*'|"(?:[^"]|"")*"|`[^`]*`|--[^\n]*|\/\*[^]*?\*\/|:\d{1,3}(?![\w])|[A-Za-z_][\w$#.]*|\d[\w.]*|[^]/gy;
-const PARTS: readonly (readonly [text: string, code: string, width: number])[] = [
-  ['yyyy', '%Y', 4],
-  ['hh24', '%H', 2],
-  ['mm', '%m', 2],
-  ['dd', '%d', 2],
-  ['mi', '%M', 2],
-  ['ss', '%S', 2],
-];
-
+const BACKSLASH_LITERAL = /'(?:[^'\\]|\\[^]|'')*'/gy;
 /**
- * @param dialect name of the database's dialect; functions are rewritten for `sqlite` and left alone for others.
+ * @param dialect name of the database's dialect; functions are left alone for Oracle and databases not known here.
  * @throws SqlRewriteError when the text is too long or a call is never closed.
  */
 export function rewriteSql(sql: string, dialect: string): RewrittenSql {
   if (sql.length > MAX_SQL_CHARS)
     throw new SqlRewriteError(`the SQL is longer than ${MAX_SQL_CHARS} characters`);
-  return rewrite(sql.replaceAll('%%', '%'), dialect === 'sqlite', 0);
+  return rewrite(sql.replaceAll('%%', '%'), WORDS[dialect], 0);
 }
 
 /**
@@ -61,40 +88,47 @@ export function bindValue(bind: Bind, value: string | undefined): string | null 
   return time;
 }
 
-interface Piece {
+interface Draft {
   sql: string;
   binds: Bind[];
 }
 
-function rewrite(text: string, functions: boolean, depth: number): Piece {
+function tokenAt(text: string, pos: number, words: Words | undefined): string {
+  const pattern = words?.backslash === true && text[pos] === "'" ? BACKSLASH_LITERAL : TOKEN;
+  pattern.lastIndex = pos;
+  return pattern.exec(text)?.[0] ?? text[pos] ?? '';
+}
+
+function rewrite(text: string, words: Words | undefined, depth: number): Draft {
   if (depth > MAX_DEPTH) throw new SqlRewriteError('the SQL nests function calls too deep');
-  const out: Piece = { sql: '', binds: [] };
+  const out: Draft = { sql: '', binds: [] };
   let pos = 0;
   while (pos < text.length) {
-    TOKEN.lastIndex = pos;
-    const token = TOKEN.exec(text)?.[0] ?? '';
+    const token = tokenAt(text, pos, words);
     pos += token.length;
     if (token.length > 1 && token.startsWith(':')) {
       out.binds.push({ number: Number(token.slice(1)) });
       out.sql += '?';
       continue;
     }
-    const name = functions && /^[A-Za-z]/.test(token) ? token.toLowerCase() : '';
-    if (name === 'sysdate') {
-      const [whole, shift] = /^\s*([+-]\s*\d+(?:\.\d+)?(?:\s*\/\s*\d+)*)(?![\w.])/.exec(text.slice(pos)) ?? [
-        '',
-        '',
-      ];
-      out.sql += shift
-        ? `datetime('now','localtime','${secondsOf(shift)} seconds')`
-        : `datetime('now','localtime')`;
+    const name = words !== undefined && /^[A-Za-z]/.test(token) ? token.toLowerCase() : '';
+    if (words === undefined || name === '') {
+      out.sql += token;
+    } else if (name === 'sysdate') {
+      const rest = text.slice(pos);
+      const [whole, shift] = /^(?:\s*\(\s*\))?(?:\s*([+-]\s*\d+(?:\.\d+)?(?:\s*\/\s*\d+)*)(?![\w.]))?/.exec(
+        rest,
+      ) ?? [''];
+      out.sql += words.sysdate(shift === undefined ? undefined : secondsOf(shift));
       pos += whole.length;
+    } else if (name === 'from' && !words.dual && /^\s+dual\b(?!\s*\.)/i.test(text.slice(pos))) {
+      pos += /^\s+dual/i.exec(text.slice(pos))?.[0].length ?? 0;
     } else if (
       (name === 'to_char' || name === 'to_date' || name === 'nvl') &&
       /^\s*\(/.test(text.slice(pos))
     ) {
-      const call = argumentsAt(text, pos);
-      add(out, functionCall(name, call.list, depth));
+      const call = argumentsAt(text, pos, words);
+      add(out, functionCall(name, call.list, words, depth));
       pos = call.end;
     } else {
       out.sql += token;
@@ -103,70 +137,51 @@ function rewrite(text: string, functions: boolean, depth: number): Piece {
   return out;
 }
 
-function functionCall(name: 'to_char' | 'to_date' | 'nvl', list: readonly string[], depth: number): Piece {
-  const args = list.map((text) => rewrite(text, true, depth + 1));
+function functionCall(
+  name: 'to_char' | 'to_date' | 'nvl',
+  list: readonly string[],
+  words: Words,
+  depth: number,
+): Piece {
+  const args = list.map((text) => rewrite(text, words, depth + 1));
   const [value, second] = args;
   if (value === undefined) throw new SqlRewriteError(`${name} without arguments`);
-  if (name === 'nvl') return call('ifnull', args);
+  if (name === 'nvl') return call(words.nvl, args);
+  const plain = value.sql.trim();
   const format = /^\s*'((?:[^']|'')*)'\s*$/.exec(second?.sql ?? '')?.[1];
   if (name === 'to_char') {
-    if (second === undefined) return { sql: `cast(${value.sql} as text)`, binds: value.binds };
+    if (second === undefined) return { sql: words.text(plain), binds: value.binds };
     if (format === undefined || !/yyyy|mm|dd|hh24|mi|ss/i.test(format)) return call('to_char', args);
-    return { sql: `strftime('${strftimeFormat(format)}', ${value.sql.trim()})`, binds: value.binds };
+    return { sql: words.timeText(plain, format), binds: value.binds };
   }
   if (format === undefined) return call('to_date', args);
   const [only] = value.binds;
-  if (value.sql.trim() === '?' && only !== undefined) return { sql: '?', binds: [{ ...only, format }] };
-  const literal = /^\s*'([^']*)'\s*$/.exec(value.sql)?.[1];
+  if (plain === '?' && only !== undefined) return { sql: words.time('?'), binds: [{ ...only, format }] };
+  const literal = /^'([^']*)'$/.exec(plain)?.[1];
   if (literal !== undefined) {
     const time = timeByFormat(literal, format);
     if (time === undefined) throw new SqlRewriteError(`'${literal}' is no time in the form ${format}`);
-    return { sql: `'${time}'`, binds: [] };
+    return { sql: words.time(`'${time}'`), binds: [] };
   }
-  return timeFromText(value, format);
-}
-
-/** An expression that cuts the parts of a time out of text; SQLite has no function that reads a format. */
-function timeFromText(value: Piece, format: string): Piece {
-  const at = positions(format);
-  const out: Piece = { sql: '(', binds: [] };
-  const part = (name: string, before: string, missing: string): void => {
-    const place = at.get(name);
-    if (before !== '') out.sql += `||'${before}`;
-    if (place === undefined) {
-      out.sql += before === '' ? `'${missing}'` : `${missing}'`;
-      return;
-    }
-    out.sql += `${before === '' ? '' : `'||`}substr(${value.sql.trim()},${place.start + 1},${place.width})`;
-    out.binds.push(...value.binds);
-  };
-  part('yyyy', '', '2000');
-  part('mm', '-', '01');
-  part('dd', '-', '01');
-  part('hh24', ' ', '00');
-  part('mi', ':', '00');
-  part('ss', ':', '00');
-  out.sql += ')';
-  return out;
+  return words.timeFrom({ sql: plain, binds: value.binds }, format);
 }
 
 function call(name: string, args: readonly Piece[]): Piece {
   return { sql: `${name}(${args.map((arg) => arg.sql).join(',')})`, binds: args.flatMap((arg) => arg.binds) };
 }
 
-function add(out: Piece, piece: Piece): void {
+function add(out: Draft, piece: Piece): void {
   out.sql += piece.sql;
   out.binds.push(...piece.binds);
 }
 
 /** The texts between the commas of a call. @param pos where the blanks before `(` begin. */
-function argumentsAt(text: string, pos: number): { list: string[]; end: number } {
+function argumentsAt(text: string, pos: number, words: Words): { list: string[]; end: number } {
   const list: string[] = [];
   let current = '';
   let depth = 0;
   for (let at = text.indexOf('(', pos) + 1; at < text.length;) {
-    TOKEN.lastIndex = at;
-    const token = TOKEN.exec(text)?.[0] ?? '';
+    const token = tokenAt(text, at, words);
     at += token.length;
     if (depth === 0 && (token === ',' || token === ')')) {
       list.push(current);
@@ -181,55 +196,10 @@ function argumentsAt(text: string, pos: number): { list: string[]; end: number }
   throw new SqlRewriteError('a bracket is not closed');
 }
 
-/** `-10/1440` days -> `-600` seconds. */
-function secondsOf(shift: string): string {
+/** `-10/1440` days -> -600 seconds. */
+function secondsOf(shift: string): number {
   const [first = '0', ...divisors] = shift.replace(/\s/g, '').split('/');
   const days = divisors.reduce((value, divisor) => value / Number(divisor), Number(first));
   if (!Number.isFinite(days)) throw new SqlRewriteError(`sysdate${shift}: division by zero`);
-  const seconds = Math.round(days * 86_400);
-  return seconds < 0 ? String(seconds) : `+${seconds}`;
-}
-
-function strftimeFormat(format: string): string {
-  let out = format.replaceAll('%', '%%');
-  for (const [text, code] of PARTS) out = out.replace(new RegExp(text, 'gi'), code);
-  return out;
-}
-
-/** Where each part of a time stands in text of this format. */
-function positions(format: string): Map<string, { start: number; width: number }> {
-  const found = new Map<string, { start: number; width: number }>();
-  let start = 0;
-  for (let rest = format.toLowerCase(); rest !== '';) {
-    const part = PARTS.find(([text]) => rest.startsWith(text));
-    if (part !== undefined) found.set(part[0], { start, width: part[2] });
-    start += part?.[2] ?? 1;
-    rest = rest.slice(part?.[0].length ?? 1);
-  }
-  return found;
-}
-
-/** `yyyy-mm-dd hh24:mi:ss` of a text in the given format, or undefined when it is no time that exists. */
-function timeByFormat(text: string, format: string): string | undefined {
-  const at = positions(format);
-  const length = [...at.values()].reduce((max, place) => Math.max(max, place.start + place.width), 0);
-  if (text.length < length) return undefined;
-  const part = (name: string, missing: string): string => {
-    const place = at.get(name);
-    return place === undefined ? missing : text.slice(place.start, place.start + place.width);
-  };
-  const parts = [
-    part('yyyy', '2000'),
-    part('mm', '01'),
-    part('dd', '01'),
-    part('hh24', '00'),
-    part('mi', '00'),
-    part('ss', '00'),
-  ];
-  if (!parts.every((digits) => /^\d+$/.test(digits))) return undefined;
-  const [year, month, day, hour, minute, second] = parts;
-  const iso = `${year}-${month}-${day}T${hour}:${minute}:${second}`;
-  const time = new Date(`${iso}Z`);
-  if (Number.isNaN(time.getTime()) || time.toISOString().slice(0, 19) !== iso) return undefined;
-  return iso.replace('T', ' ');
+  return Math.round(days * 86_400);
 }

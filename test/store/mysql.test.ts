@@ -54,7 +54,7 @@ describe.skipIf(!have.mariadb)('the MySQL driver', { timeout: 60_000 }, () => {
       i === 700 ? null : i,
       i === 900 ? 'too long' : 'ok',
     ]);
-    const result = await store.batch('INSERT INTO b (id, n, s) VALUES (?, ?, ?)', rows as never, {
+    const result = await store.batch('INSERT INTO b (id, n, s) VALUES (?, ?, ?)', rows, {
       onDuplicate: 'skip',
     });
     expect(result.done).toBe(997);

@@ -1,7 +1,9 @@
 import Database from 'better-sqlite3';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { openStore } from '../../src/store/driver.js';
 import { bindValue, rewriteSql, SqlRewriteError } from '../../src/store/sql-rewrite.js';
+import { have, mariadb, postgres } from '../support/servers.js';
 
 const sqlite = (sql: string): ReturnType<typeof rewriteSql> => rewriteSql(sql, 'sqlite');
 
@@ -63,6 +65,83 @@ describe('SQL of the reference systems', () => {
     db.close();
   });
 
+  const servers = [
+    { name: 'mysql', url: mariadb, here: () => have.mariadb, time: 'datetime' },
+    { name: 'postgres', url: postgres, here: () => have.postgres, time: 'timestamp' },
+  ];
+  it.for(servers)('works on $name', { timeout: 300_000 }, async ({ name, url, here, time }, { skip }) => {
+    if (!here()) skip();
+    const store = await openStore(await url());
+    const run = async (text: string, values: readonly string[] = []): Promise<unknown> => {
+      const { sql, binds } = rewriteSql(text, name);
+      return (
+        await store.query(
+          sql,
+          binds.map((bind) => bindValue(bind, values[bind.number - 1])),
+        )
+      ).rows;
+    };
+    try {
+      await store.execute(`create table zhobtmind(obtid varchar(10), ddatetime ${time}, t int)`);
+      await store.execute(
+        `insert into zhobtmind values('58015','2023-07-06 15:43:00',301),('58102','2023-07-06 15:44:00',null)`,
+      );
+      const select = `select obtid,to_char(ddatetime,'yyyymmddhh24miss'),t from zhobtmind where`;
+      const first = ['58015', '20230706154300', 301];
+      const second = ['58102', '20230706154400', null];
+      expect(await run(`${select} obtid=:1`, ['58015'])).toEqual([first]);
+      expect(
+        await run(
+          `${select} ddatetime between to_date(:2,'yyyymmddhh24miss') and to_date( :1 , 'yyyymmddhh24miss') order by obtid`,
+          ['20230706154400', '20230706154300'],
+        ),
+      ).toEqual([first, second]);
+      expect(
+        await run(`${select} ddatetime = to_date(:1||'00','yyyymmddhh24miss')`, ['202307061544']),
+      ).toEqual([second]);
+      expect(await run(`${select} ddatetime > to_date('20230706','yyyymmdd') and nvl(t,0)=0`)).toEqual([
+        second,
+      ]);
+      expect(await run(`${select} ddatetime < to_date('2023-07-06 15:44','yyyy-mm-dd hh24:mi')`)).toEqual([
+        first,
+      ]);
+      expect(
+        await run(`select to_char(max(ddatetime),'yyyy-mm-dd hh24:mi:ss'), to_char(sum(t)) from zhobtmind`),
+      ).toEqual([['2023-07-06 15:44:00', '301']]);
+      // Text that is the same in both, or only there to be left alone.
+      expect(
+        await run(`select ':1 sysdate %%' from dual where sysdate - 10/1440 < sysdate and sysdate+1>sysdate`),
+      ).toEqual([[':1 sysdate %']]);
+      const seconds = name === 'mysql' ? 'unix_timestamp(' : 'extract(epoch from ';
+      const [[apart]] = (await run(`select ${seconds}sysdate) - ${seconds}sysdate-1/24) from dual`)) as [
+        [unknown],
+      ];
+      expect(Number(apart)).toBe(3600);
+    } finally {
+      await store.close();
+    }
+  });
+
+  it('knows the words of SQL Server', () => {
+    const words = (text: string): string => rewriteSql(text, 'mssql').sql;
+    expect(
+      words(`select to_char(d,'yyyy-mm-dd hh24:mi:ss'), nvl(a,0) from dual where d > sysdate-10/1440`),
+    ).toBe(
+      `select format(d, 'yyyy-MM-dd HH:mm:ss'), coalesce(a,0)  where d > dateadd(second, -600, cast(getdate() as datetime2(0)))`,
+    );
+    expect(words(`select 1 where d=to_date(:1,'yyyymmdd') and e=to_date(f,'yyyymm')`)).toBe(
+      `select 1 where d=cast(? as datetime2(0)) and e=cast(concat(substring(f, 1, 4), '-', substring(f, 5, 2), '-', ` +
+        `'01', 'T', '00', ':', '00', ':', '00') as datetime2(0))`,
+    );
+  });
+
+  it('of MySQL may escape quotes in literals', () => {
+    expect(rewriteSql(String.raw`select 'it\'s :1', :2`, 'mysql')).toEqual({
+      sql: String.raw`select 'it\'s :1', ?`,
+      binds: [{ number: 2 }],
+    });
+  });
+
   it('refuses a time that does not exist or does not follow the format', () => {
     const [bind] = sqlite(`select 1 where d=to_date(:1,'yyyymmddhh24miss')`).binds;
     if (bind === undefined) throw new Error('no bind');
@@ -96,7 +175,8 @@ describe('SQL of the reference systems', () => {
     fc.assert(
       fc.property(fc.array(piece, { maxLength: 60 }), (pieces) => {
         try {
-          sqlite(pieces.join(' '));
+          for (const name of ['sqlite', 'mysql', 'postgres', 'mssql', 'oracle'])
+            rewriteSql(pieces.join(' '), name);
         } catch (error) {
           expect(error).toBeInstanceOf(SqlRewriteError);
         }
