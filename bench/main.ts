@@ -12,6 +12,7 @@ import { mailbox } from './suites/mailbox.js';
 import { packets, packetsLogin, reactors } from './suites/packets.js';
 import { recover } from './suites/recover.js';
 import { startTime } from './suites/start-time.js';
+import { sync } from './suites/sync.js';
 
 interface Bench {
   readonly help: string;
@@ -35,6 +36,10 @@ const benches: Readonly<Record<string, Bench>> = {
   bridge: { help: 'frames main -> worker -> main, 200 bytes; buffers and postMessage', run: bridge },
   mailbox: { help: 'in and out of a mailbox on one thread; an array of Buffers', run: mailbox },
   'gzip-files': { help: '1,000 log files compressed in place; gzip(1) over two cores', run: gzipFiles },
+  sync: {
+    help: 'a table from one MariaDB server to another: refresh, increment, compare; dump and INSERT ... SELECT',
+    run: sync,
+  },
   recover: { help: 'an actor hangs in a loop: time beyond its heartbeat, messages lost', run: recover },
 };
 
