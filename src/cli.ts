@@ -5,6 +5,7 @@ import { ctl } from './cli/ctl.js';
 import { docs } from './cli/docs-verb.js';
 import { flagEnvironment, parseLine } from './cli/flags.js';
 import { helpText, verbHelp } from './cli/help.js';
+import { importVerb } from './cli/import.js';
 import { run } from './cli/run.js';
 import { sample } from './cli/sample-verb.js';
 import { stage } from './cli/stage.js';
@@ -15,7 +16,7 @@ import { reasonOf, SwitchyardError } from './runtime/errors.js';
 import { nearest } from './runtime/nearest.js';
 
 /** In the order of `--help`. A new verb is one file in cli/ and one line here. */
-export const VERBS: readonly Verb[] = [run, check, ctl, stage, sample, user, docs, bench];
+export const VERBS: readonly Verb[] = [run, check, ctl, stage, sample, user, importVerb, docs, bench];
 
 /**
  * Runs one command line to its end.

@@ -37,49 +37,60 @@ export function expandParams(
     return;
   }
   const { text, referenced } = expanded.value;
-  const tags = readTags(text);
-  if (tags.size === 0) {
+  const { found, unknown } = paramsAsKeys(text, keys);
+  if (found.length + unknown.length === 0) {
     const help = 'the parameter string of a reference program';
-    problems.push(
-      confError('CONF_VALUE', place, { key: PARAMS_KEY, reason: 'holds no <tag>value</tag>', help }),
-    );
+    const reason = 'holds no <tag>value</tag>';
+    problems.push(confError('CONF_VALUE', place, { key: PARAMS_KEY, reason, help }));
     return;
   }
-  const names = namesOf(keys);
-  for (const [tag, value] of tags) {
-    const key = names.get(tag.toLowerCase()) ?? COMMON_TAGS[tag.toLowerCase()];
-    if (key === undefined) {
-      const near = nearest(tag.toLowerCase(), [...names.keys(), ...Object.keys(COMMON_TAGS)]);
-      problems.push(
-        confError('CONF_UNKNOWN_KEY', place, {
-          key: `<${tag}> of params`,
-          section,
-          nearest: near === undefined ? '' : `, did you mean <${near}>?`,
-        }),
-      );
-      continue;
-    }
-    // Their programs take an empty tag for one that is not there.
-    if (key === '' || value === '' || !Object.hasOwn(keys, key)) continue;
-    if (written.has(key)) {
-      const other =
-        written.get(key)?.place.line === place.line ? 'another tag of params' : `the key ${key} beside it`;
-      problems.push(
-        confNote(place, `<${tag}> of params has no effect: ${other} of [${section}] sets ${key}`),
-      );
-      continue;
-    }
-    const meant =
-      keys[key]?.type === 'bool'
-        ? tagBool(value)
-          ? 'yes'
-          : 'no'
-        : key === 'charset'
-          ? seedCharset(value)
-          : value;
-    // Single quotes: what the tags hold was expanded as a whole, and is not expanded again.
-    written.set(key, { text: meant, quoting: 'single', place, hidden: referenced });
+  for (const { tag, near } of unknown) {
+    const nearby = near === undefined ? '' : `, did you mean <${near}>?`;
+    const params = { key: `<${tag}> of params`, section, nearest: nearby };
+    problems.push(confError('CONF_UNKNOWN_KEY', place, params));
   }
+  for (const { tag, key, value } of found) {
+    if (key === undefined) continue;
+    const other = written.get(key);
+    if (other !== undefined) {
+      const what = other.place === place ? 'another tag of params' : 'the key beside it';
+      problems.push(confNote(place, `<${tag}> of params has no effect: ${what} in [${section}] sets ${key}`));
+      continue;
+    }
+    // Single quotes: what the tags hold was expanded as a whole, and is not expanded again.
+    written.set(key, { text: value, quoting: 'single', place, hidden: referenced });
+  }
+}
+
+export interface ParamTags {
+  /** In order. Without `key`: the tag has no meaning here, or no value. */
+  readonly found: readonly {
+    readonly tag: string;
+    readonly key: string | undefined;
+    readonly value: string;
+  }[];
+  readonly unknown: readonly { readonly tag: string; readonly near: string | undefined }[];
+}
+
+/** The tags of a parameter string as keys, with values as the conf writes them. */
+export function paramsAsKeys(text: string, keys: Keys): ParamTags {
+  const names = namesOf(keys);
+  const found: ParamTags['found'][number][] = [];
+  const unknown: ParamTags['unknown'][number][] = [];
+  for (const [tag, value] of readTags(text)) {
+    const lower = tag.toLowerCase();
+    const key = names.get(lower) ?? COMMON_TAGS[lower];
+    if (key === undefined) {
+      unknown.push({ tag, near: nearest(lower, [...names.keys(), ...Object.keys(COMMON_TAGS)]) });
+      continue;
+    }
+    const spec = keys[key];
+    // Their programs take an empty tag for one that is not there.
+    if (spec === undefined || value === '') found.push({ tag, key: undefined, value });
+    else if (spec.type === 'bool') found.push({ tag, key, value: tagBool(value) ? 'yes' : 'no' });
+    else found.push({ tag, key, value: key === 'charset' ? seedCharset(value) : value });
+  }
+  return { found, unknown };
 }
 
 /** Lower-case key names and aliases -> key. A name goes before an alias of another key. */

@@ -63,7 +63,7 @@ describe('params of a stage', () => {
   it('give way to a key beside them, with a note', () => {
     expect(valuesOf(`rows = 7\nparams = ${DB}<maxcount>300</maxcount>`)).toMatchObject({ rows: 7 });
     expect(textsOf(`rows = 7\nparams = ${DB}<maxcount>300</maxcount>`)).toEqual([
-      'note: <maxcount> of params has no effect: the key rows beside it of [stage s] sets rows',
+      'note: <maxcount> of params has no effect: the key beside it in [stage s] sets rows',
     ]);
     expect(valuesOf(`params = ${DB}<maxcount>3</maxcount>`, { SWITCHYARD_STAGE_S_ROWS: '9' })).toMatchObject({
       rows: 9,
