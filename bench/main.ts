@@ -8,10 +8,13 @@ import { bridge } from './suites/bridge.js';
 import { gzipFiles } from './suites/gzip-files.js';
 import { httpClose, httpStatic } from './suites/http.js';
 import { idleConnections } from './suites/idle-connections.js';
+import { load } from './suites/load.js';
 import { mailbox } from './suites/mailbox.js';
 import { packets, packetsLogin, reactors } from './suites/packets.js';
 import { recover } from './suites/recover.js';
+import { rowxml } from './suites/rowxml.js';
 import { startTime } from './suites/start-time.js';
+import { storeMysql } from './suites/store-mysql.js';
 import { sync } from './suites/sync.js';
 
 interface Bench {
@@ -39,6 +42,15 @@ const benches: Readonly<Record<string, Bench>> = {
   sync: {
     help: 'a table from one MariaDB server to another: refresh, increment, compare; dump and INSERT ... SELECT',
     run: sync,
+  },
+  'store-mysql': {
+    help: 'the MySQL driver alone: select, bulk insert, bulk update; the C client, LOAD DATA LOCAL',
+    run: storeMysql,
+  },
+  rowxml: { help: 'row XML to tab text on one thread; the same by strings', run: rowxml },
+  load: {
+    help: 'files of row XML by the stage into MariaDB and SQLite (--only mariadb,sqlite); LOAD DATA, .import',
+    run: load,
   },
   recover: { help: 'an actor hangs in a loop: time beyond its heartbeat, messages lost', run: recover },
 };

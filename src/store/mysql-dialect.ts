@@ -1,6 +1,5 @@
 /** Words of MySQL 8 and MariaDB. Pure; any thread. */
 import { StoreError, type Dialect } from './driver.js';
-import { mysqlRowXml } from './mysql-rowxml.js';
 
 function quote(name: string): string {
   const parts = name.split('.');
@@ -47,5 +46,4 @@ export const mysqlDialect: Dialect = {
     return `${insert(table, columns)} ON DUPLICATE KEY UPDATE ${action}`;
   },
   limit: (select, rows) => `${select} LIMIT ${Math.trunc(rows)}`,
-  rowXml: mysqlRowXml,
 };
