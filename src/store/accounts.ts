@@ -2,6 +2,7 @@
 import { StoreError, type Store } from './driver.js';
 import { migrate, type Migration } from './migrations.js';
 import type { PasswordHasher } from './passwords.js';
+import { onServers } from './schema-words.js';
 
 const ACCOUNTS: readonly Migration[] = [
   {
@@ -18,6 +19,18 @@ const ACCOUNTS: readonly Migration[] = [
           created_at BIGINT NOT NULL,
           last_login BIGINT)`,
       ],
+      ...onServers(({ create, counter, end }) => [
+        `${create} accounts (
+          id ${counter},
+          name_key VARCHAR(60) NOT NULL UNIQUE,
+          name VARCHAR(60) NOT NULL,
+          password VARCHAR(200) NOT NULL,
+          failures INT NOT NULL DEFAULT 0,
+          locked_until BIGINT NOT NULL DEFAULT 0,
+          created_at BIGINT NOT NULL,
+          last_login BIGINT,
+          PRIMARY KEY (id)${end}`,
+      ]),
     },
   },
 ];

@@ -5,14 +5,15 @@
 import { asObjects, type SqlRow, type Store } from './driver.js';
 import { migrate, type Migration } from './migrations.js';
 import { isAlive, ownIdentity, type ProcessIdentity } from './process-identity.js';
+import { onServers } from './schema-words.js';
 
 /** What stages remember from run to run. */
-const STATE_TABLE = `CREATE TABLE IF NOT EXISTS stage_state (
+const stateTable = (create: string, end: string): string => `${create} stage_state (
   stage VARCHAR(100) NOT NULL,
   name VARCHAR(100) NOT NULL,
   value VARCHAR(4000) NOT NULL,
   updated_at BIGINT NOT NULL,
-  PRIMARY KEY (stage, name))`;
+  PRIMARY KEY (stage, name)${end}`;
 
 const LEDGER: readonly Migration[] = [
   {
@@ -40,14 +41,37 @@ const LEDGER: readonly Migration[] = [
         'CREATE INDEX ix_runs_stage ON runs (stage, id)',
         `CREATE INDEX ix_runs_running ON runs (state) WHERE state = 'running'`,
       ],
+      ...onServers(({ create, counter, index, end, indexes }) => [
+        `${create} runs (
+          id ${counter},
+          stage VARCHAR(100) NOT NULL,
+          state VARCHAR(12) NOT NULL,
+          started_at BIGINT NOT NULL,
+          updated_at BIGINT NOT NULL,
+          ended_at BIGINT,
+          rows_in BIGINT NOT NULL DEFAULT 0,
+          rows_out BIGINT NOT NULL DEFAULT 0,
+          rows_rejected BIGINT NOT NULL DEFAULT 0,
+          files BIGINT NOT NULL DEFAULT 0,
+          bytes BIGINT NOT NULL DEFAULT 0,
+          errors BIGINT NOT NULL DEFAULT 0,
+          message VARCHAR(500),
+          next_due BIGINT,
+          host VARCHAR(255) NOT NULL,
+          pid BIGINT NOT NULL,
+          process_started VARCHAR(100) NOT NULL,
+          lag_ms BIGINT,
+          PRIMARY KEY (id)${index('ix_runs_stage', 'stage, id')}${index('ix_runs_running', 'state')}${end}`,
+        ...indexes('runs', 'ix_runs_stage', 'stage, id'),
+        ...indexes('runs', 'ix_runs_running', 'state'),
+      ]),
     },
   },
   {
     version: 2,
     statements: {
-      sqlite: ['ALTER TABLE runs ADD COLUMN lag_ms BIGINT', STATE_TABLE],
-      mysql: ['ALTER TABLE runs ADD COLUMN IF NOT EXISTS lag_ms BIGINT', STATE_TABLE],
-      postgres: ['ALTER TABLE runs ADD COLUMN IF NOT EXISTS lag_ms BIGINT', STATE_TABLE],
+      sqlite: ['ALTER TABLE runs ADD COLUMN lag_ms BIGINT', stateTable('CREATE TABLE IF NOT EXISTS', ')')],
+      ...onServers(({ create, end }) => [stateTable(create, end)]),
     },
   },
 ];
@@ -86,11 +110,17 @@ export interface LedgerOptions {
 export const NO_COUNTS: RunCounts = { rowsIn: 0, rowsOut: 0, rowsRejected: 0, files: 0, bytes: 0, errors: 0 };
 
 const MESSAGE_CHARACTERS = 500;
+/** What not every database takes: NUL, and half a character where the text is cut. */
+const UNSTORABLE = /\0|\p{Surrogate}/gu;
 /** A run of another host that has not been heard of for this long (ms) is taken for dead; hence `progress`. */
 const SILENCE = 3_600_000;
 const COUNTS =
   'rows_in = ?, rows_out = ?, rows_rejected = ?, files = ?, bytes = ?, errors = ?, lag_ms = ?, updated_at = ?';
 const MAX_LIST = 10_000;
+
+function storable(message: string): string {
+  return message.slice(0, MESSAGE_CHARACTERS).replace(UNSTORABLE, '');
+}
 
 export class Ledger {
   private constructor(
@@ -163,7 +193,7 @@ export class Ledger {
         ...this.countValues(counts),
         state,
         this.now(),
-        end.message?.slice(0, MESSAGE_CHARACTERS) ?? null,
+        end.message === undefined ? null : storable(end.message),
         end.nextDue ?? null,
         id,
       ],

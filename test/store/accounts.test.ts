@@ -1,10 +1,8 @@
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Accounts } from '../../src/store/accounts.js';
 import { openStore, type Store } from '../../src/store/driver.js';
+import { DATABASES } from '../support/databases.js';
 import { HasherBusyError, PasswordHasher } from '../../src/store/passwords.js';
 
 describe('a password hash', () => {
@@ -60,100 +58,103 @@ describe('a password hash', () => {
   });
 });
 
-describe('accounts', () => {
-  let folder: string;
-  let store: Store;
-  let clock = 1_000_000;
-  const hasher = new PasswordHasher({ cost: 10, maxWaiting: 1_000 });
+for (const { name, present, fresh, clean } of DATABASES) {
+  describe.skipIf(!present)(`accounts on ${name}`, () => {
+    let url: string;
+    let store: Store;
+    let clock = 1_000_000;
+    const hasher = new PasswordHasher({ cost: 10, maxWaiting: 1_000 });
 
-  const open = async (): Promise<Accounts> =>
-    Accounts.open({ store, hasher, lockAfter: 3, lockMs: 60_000, minPassword: 6, now: () => clock });
+    const open = async (): Promise<Accounts> =>
+      Accounts.open({ store, hasher, lockAfter: 3, lockMs: 60_000, minPassword: 6, now: () => clock });
 
-  let accounts: Accounts;
+    let accounts: Accounts;
 
-  beforeEach(async () => {
-    folder = mkdtempSync(join(tmpdir(), 'accounts-'));
-    store = await openStore(`sqlite:${join(folder, 'a.db')}`);
-    accounts = await open();
+    beforeEach(async () => {
+      url = await fresh();
+      store = await openStore(url);
+      accounts = await open();
+    });
+
+    afterEach(async () => {
+      await store.close();
+      clean();
+    });
+
+    const outcome = async (name: string, password: string): Promise<string> =>
+      (await accounts.verify(name, password)).outcome;
+
+    it('let in who registered, with the right password only', async () => {
+      expect(await accounts.register('alice', 'secret')).toBe('created');
+      expect(await accounts.verify('alice', 'secret')).toMatchObject({ outcome: 'ok', name: 'alice' });
+      expect(await outcome('alice', 'wrong!')).toBe('refused');
+      expect(await outcome('bob', 'secret')).toBe('refused');
+    });
+
+    it('keep no password', async () => {
+      await accounts.register('alice', 'a very special password');
+      expect(JSON.stringify(await store.query('SELECT * FROM accounts'))).not.toContain('special');
+    });
+
+    it('are one for names that look alike, even when registered at the same time', async () => {
+      const names = ['alice', 'Alice', 'ALICE', 'ａｌｉｃｅ', 'alice'];
+      const results = await Promise.all(names.map((name) => accounts.register(name, 'secret')));
+      expect(results.filter((result) => result === 'created')).toHaveLength(1);
+      expect(results.filter((result) => result === 'taken')).toHaveLength(4);
+    });
+
+    it('have names that fit the wire and passwords worth the name', async () => {
+      expect(await accounts.register('王小明', '密码密码密码')).toBe('created');
+      expect(await accounts.register('x'.repeat(55), 'secret')).toBe('created');
+      const bad = ['', ' ', 'a b', 'a\0b', 'a\nb', 'x'.repeat(56), '\ufffd', '\ud800', 'ﷺ'.repeat(18)];
+      for (const name of bad) expect(await accounts.register(name, 'secret')).toBe('bad-name');
+      expect(await accounts.register('bob', 'short')).toBe('bad-password');
+      expect(await accounts.register('bob', 'x'.repeat(1_025))).toBe('bad-password');
+    });
+
+    it('cannot be reached by SQL in a name or password', async () => {
+      await accounts.register('alice', 'secret');
+      const piece = fc.constantFrom(`'`, `"`, ';', '--', '/*', '*/', ' OR ', '1=1', '%', '_', '\\', '\0', 'alice', ')', '?', ' UNION SELECT '); // prettier-ignore
+      const evil = fc.oneof(
+        fc.array(piece, { maxLength: 6 }).map((parts) => parts.join('')),
+        fc.string(),
+      );
+      const created = new Map<string, string>();
+      await fc.assert(
+        fc.asyncProperty(evil, evil, async (name, password) => {
+          const key = name.normalize('NFKC').toLowerCase();
+          fc.pre(key !== 'alice');
+          if (created.get(key) !== password) expect(await outcome(name, password)).not.toBe('ok');
+          if ((await accounts.register(name, password)) === 'created') created.set(key, password);
+        }),
+        { numRuns: 100 },
+      );
+      expect((await store.query('SELECT count(*) FROM accounts')).rows).toEqual([[1 + created.size]]);
+      expect(await outcome('alice', 'secret')).toBe('ok');
+      expect(await outcome(`alice' --`, 'secret')).toBe('refused');
+    });
+
+    it('are locked after failures in a row, for a time, also across a restart', async () => {
+      await accounts.register('alice', 'secret');
+      for (const wrong of ['wrong1', 'wrong2']) expect(await outcome('alice', wrong)).toBe('refused');
+      expect(await outcome('alice', 'secret')).toBe('ok');
+      for (const wrong of ['wrong1', 'wrong2', 'wrong3'])
+        expect(await outcome('alice', wrong)).toBe('refused');
+      expect(await outcome('alice', 'secret')).toBe('locked');
+      await store.close();
+      store = await openStore(url);
+      accounts = await open();
+      expect(await outcome('alice', 'secret')).toBe('locked');
+      clock += 60_001;
+      expect(await outcome('alice', 'secret')).toBe('ok');
+    });
+
+    it('are not opened by the right guess among many made at once', async () => {
+      await accounts.register('alice', 'secret');
+      const guesses = [...Array.from({ length: 20 }, (_, i) => `wrong-${i}`), 'secret'];
+      const results = await Promise.all(guesses.map((password) => outcome('alice', password)));
+      expect(results).not.toContain('ok');
+      expect(await outcome('alice', 'secret')).toBe('locked');
+    });
   });
-
-  afterEach(async () => {
-    await store.close();
-    rmSync(folder, { recursive: true, force: true });
-  });
-
-  const outcome = async (name: string, password: string): Promise<string> =>
-    (await accounts.verify(name, password)).outcome;
-
-  it('let in who registered, with the right password only', async () => {
-    expect(await accounts.register('alice', 'secret')).toBe('created');
-    expect(await accounts.verify('alice', 'secret')).toMatchObject({ outcome: 'ok', name: 'alice' });
-    expect(await outcome('alice', 'wrong!')).toBe('refused');
-    expect(await outcome('bob', 'secret')).toBe('refused');
-  });
-
-  it('keep no password', async () => {
-    await accounts.register('alice', 'a very special password');
-    expect(JSON.stringify(await store.query('SELECT * FROM accounts'))).not.toContain('special');
-  });
-
-  it('are one for names that look alike, even when registered at the same time', async () => {
-    const names = ['alice', 'Alice', 'ALICE', 'ａｌｉｃｅ', 'alice'];
-    const results = await Promise.all(names.map((name) => accounts.register(name, 'secret')));
-    expect(results.filter((result) => result === 'created')).toHaveLength(1);
-    expect(results.filter((result) => result === 'taken')).toHaveLength(4);
-  });
-
-  it('have names that fit the wire and passwords worth the name', async () => {
-    expect(await accounts.register('王小明', '密码密码密码')).toBe('created');
-    expect(await accounts.register('x'.repeat(55), 'secret')).toBe('created');
-    const bad = ['', ' ', 'a b', 'a\0b', 'a\nb', 'x'.repeat(56), '\ufffd', '\ud800', 'ﷺ'.repeat(18)];
-    for (const name of bad) expect(await accounts.register(name, 'secret')).toBe('bad-name');
-    expect(await accounts.register('bob', 'short')).toBe('bad-password');
-    expect(await accounts.register('bob', 'x'.repeat(1_025))).toBe('bad-password');
-  });
-
-  it('cannot be reached by SQL in a name or password', async () => {
-    await accounts.register('alice', 'secret');
-    const piece = fc.constantFrom(`'`, `"`, ';', '--', '/*', '*/', ' OR ', '1=1', '%', '_', '\\', '\0', 'alice', ')', '?', ' UNION SELECT '); // prettier-ignore
-    const evil = fc.oneof(
-      fc.array(piece, { maxLength: 6 }).map((parts) => parts.join('')),
-      fc.string(),
-    );
-    const created = new Map<string, string>();
-    await fc.assert(
-      fc.asyncProperty(evil, evil, async (name, password) => {
-        const key = name.normalize('NFKC').toLowerCase();
-        fc.pre(key !== 'alice');
-        if (created.get(key) !== password) expect(await outcome(name, password)).not.toBe('ok');
-        if ((await accounts.register(name, password)) === 'created') created.set(key, password);
-      }),
-      { numRuns: 100 },
-    );
-    expect((await store.query('SELECT count(*) FROM accounts')).rows).toEqual([[1 + created.size]]);
-    expect(await outcome('alice', 'secret')).toBe('ok');
-    expect(await outcome(`alice' --`, 'secret')).toBe('refused');
-  });
-
-  it('are locked after failures in a row, for a time, also across a restart', async () => {
-    await accounts.register('alice', 'secret');
-    for (const wrong of ['wrong1', 'wrong2']) expect(await outcome('alice', wrong)).toBe('refused');
-    expect(await outcome('alice', 'secret')).toBe('ok');
-    for (const wrong of ['wrong1', 'wrong2', 'wrong3']) expect(await outcome('alice', wrong)).toBe('refused');
-    expect(await outcome('alice', 'secret')).toBe('locked');
-    await store.close();
-    store = await openStore(`sqlite:${join(folder, 'a.db')}`);
-    accounts = await open();
-    expect(await outcome('alice', 'secret')).toBe('locked');
-    clock += 60_001;
-    expect(await outcome('alice', 'secret')).toBe('ok');
-  });
-
-  it('are not opened by the right guess among many made at once', async () => {
-    await accounts.register('alice', 'secret');
-    const guesses = [...Array.from({ length: 20 }, (_, i) => `wrong-${i}`), 'secret'];
-    const results = await Promise.all(guesses.map((password) => outcome('alice', password)));
-    expect(results).not.toContain('ok');
-    expect(await outcome('alice', 'secret')).toBe('locked');
-  });
-});
+}

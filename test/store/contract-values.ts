@@ -116,6 +116,8 @@ export function valueContract(kit: Kit): void {
       for (const id of [1, 2, 3])
         expect(await store.execute(`INSERT INTO ${table} (id, v) VALUES (?, 0)`, [id])).toBe(1);
       expect(await store.execute(`UPDATE ${table} SET v = 1 WHERE id > ?`, [1])).toBe(2);
+      // Also when they were as they should be.
+      expect(await store.execute(`UPDATE ${table} SET v = 1 WHERE id > ?`, [1])).toBe(2);
       expect(await store.execute(`UPDATE ${table} SET v = 1 WHERE id > ?`, [9])).toBe(0);
       expect(await store.execute(`DELETE FROM ${table}`)).toBe(3);
     });
