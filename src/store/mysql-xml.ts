@@ -14,7 +14,8 @@ const FIRST_BYTES = 64 * 1024;
 /** Wide rows end a batch early. */
 const BATCH_BYTES = 4 << 20;
 const NOTHING: SqlValue[] = [];
-const END = Buffer.from('<endl/>\n');
+/** The order of bytes in words of this machine. */
+const LITTLE = new Uint8Array(new Uint32Array([1]).buffer)[0] === 1;
 
 /** Bytes that cannot be copied as they are: markup, CR, controls, and the first byte of U+FFFE and U+FFFF. */
 const SPECIAL = new Uint8Array(256);
@@ -27,6 +28,19 @@ const ENTITIES = new Map(
   ),
 );
 
+/** Text that stands in every row, in words: written four bytes at a time, which is much faster than one by one. */
+interface Constant {
+  readonly length: number;
+  readonly words: Uint32Array;
+}
+
+function constant(text: string): Constant {
+  const bytes = Buffer.from(text);
+  const words = new Uint32Array(Math.ceil(bytes.length / 4));
+  bytes.copy(new Uint8Array(words.buffer));
+  return { length: bytes.length, words };
+}
+
 const enum Copy {
   /** Digits and times: nothing in them is special. */
   Plain,
@@ -36,11 +50,12 @@ const enum Copy {
 
 export class XmlCollector implements Collector<XmlBatch> {
   private buffer = Buffer.allocUnsafeSlow(FIRST_BYTES);
+  private view = viewOf(this.buffer);
   private at = 0;
   private ends: number[] = [];
   private values: SqlRow[] = [];
   private columns = 0;
-  private readonly before: readonly Buffer[];
+  private readonly before: readonly Constant[];
   private readonly tagBytes: number;
 
   constructor(
@@ -48,11 +63,10 @@ export class XmlCollector implements Collector<XmlBatch> {
     private readonly batchRows: number,
   ) {
     const { tags } = options;
-    this.before = [
-      ...tags.map((tag, i) => (i === 0 ? '' : `</${tags[i - 1]}>`) + `<${tag}>`),
-      `</${tags.at(-1)}>`,
-    ].map((text) => Buffer.from(text));
-    this.tagBytes = this.before.reduce((sum, { length }) => sum + length, END.length);
+    const texts = tags.map((tag, i) => (i === 0 ? '' : `</${tags[i - 1]}>`) + `<${tag}>`);
+    this.before = [...texts, `</${tags.at(-1)}><endl/>\n`].map(constant);
+    // Words may reach up to three bytes beyond the text.
+    this.tagBytes = this.before.reduce((sum, { length }) => sum + length, 4);
   }
 
   get rows(): number {
@@ -81,7 +95,7 @@ export class XmlCollector implements Collector<XmlBatch> {
     const { at, ends, values, columns } = this;
     const bytes = this.buffer.subarray(0, at);
     // The next batch is mostly as large as this one.
-    this.buffer = Buffer.allocUnsafeSlow(Math.max(FIRST_BYTES, at + (at >> 4)));
+    this.use(Buffer.allocUnsafeSlow(Math.max(FIRST_BYTES, at + (at >> 4))));
     this.at = 0;
     this.ends = [];
     this.values = [];
@@ -103,8 +117,7 @@ export class XmlCollector implements Collector<XmlBatch> {
     let pos = packet.offset;
     const count = Math.min(kinds.length, before.length - 1);
     for (let i = 0; i < count; i++) {
-      const tag = before[i] as Buffer;
-      for (let n = 0; n < tag.length; n++) to[at++] = tag[n] as number;
+      at = this.put(before[i] as Constant, at);
       let length = from[pos++] as number;
       if (length >= NULL_LENGTH) {
         if (length === NULL_LENGTH) {
@@ -126,10 +139,18 @@ export class XmlCollector implements Collector<XmlBatch> {
       else at += to.write(hex(from, pos, end, limit), at, 'latin1');
       pos = next;
     }
-    const last = before[count] as Buffer;
-    for (let n = 0; n < last.length; n++) to[at++] = last[n] as number;
-    for (let n = 0; n < END.length; n++) to[at++] = END[n] as number;
-    this.at = at;
+    this.at = this.put(before[count] as Constant, at);
+  }
+
+  private put({ length, words }: Constant, at: number): number {
+    const { view } = this;
+    for (let n = 0, to = at; n < words.length; n++, to += 4) view.setUint32(to, words[n] as number, LITTLE);
+    return at + length;
+  }
+
+  private use(buffer: Buffer<ArrayBuffer>): void {
+    this.buffer = buffer;
+    this.view = viewOf(buffer);
   }
 
   private room(bytes: number): void {
@@ -137,8 +158,12 @@ export class XmlCollector implements Collector<XmlBatch> {
     if (needed <= this.buffer.length) return;
     const larger = Buffer.allocUnsafeSlow(Math.max(needed, this.buffer.length * 2));
     this.buffer.copy(larger, 0, 0, this.at);
-    this.buffer = larger;
+    this.use(larger);
   }
+}
+
+function viewOf({ buffer, byteOffset, byteLength }: Buffer<ArrayBuffer>): DataView {
+  return new DataView(buffer, byteOffset, byteLength);
 }
 
 /** Behind `limit` characters: a byte 10xxxxxx goes on with the character before it. */

@@ -110,6 +110,12 @@ export const keys = defineKeys({
     reload: 'child',
     aliases: ['pname'],
   },
+  ordered: {
+    type: 'bool',
+    default: 'yes',
+    help: 'Read new rows in the order of inc_field, so that they appear in steps; no: as they come, in one step',
+    reload: 'child',
+  },
   overlap: {
     type: 'int',
     default: '0',

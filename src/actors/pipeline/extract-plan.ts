@@ -1,11 +1,11 @@
 /**
  * What is asked of the database. The select of the conf is put into `WITH q (c1, c2, ...) AS (...)`: so its columns have
- * names whatever they are, the rows come in the order of the key, and a database that renders rows itself can do so. A
- * select that cannot stand there is run as it is. Worker thread.
+ * names whatever they are, and the rows come in the order of the key. A select that cannot stand there is run as it is. Worker
+ * thread.
  */
 import { isRetryable, StageError } from './stage-run.js';
 import { reasonOf } from '../../runtime/errors.js';
-import type { RowSet, SqlRow, SqlValue, Store } from '../../store/driver.js';
+import type { SqlRow, SqlValue, Store } from '../../store/driver.js';
 import { rewriteSql, SqlRewriteError, type RewrittenSql } from '../../store/sql-rewrite.js';
 import type { Settings } from './extract-settings.js';
 
@@ -14,11 +14,6 @@ export type SqlKey = number | bigint | string;
 export interface Query {
   readonly sql: string;
   readonly binds: SqlRow;
-  /** Columns of a row: rendered text, or all fields. */
-  readonly rendered: boolean;
-  /** Where the key and the time of a row stand; undefined when there is none. */
-  readonly keyAt: number | undefined;
-  readonly lagAt: number | undefined;
 }
 
 export interface Plan {
@@ -26,8 +21,8 @@ export interface Plan {
   readonly ordered: boolean;
   /** Why they do not, although there is a key. */
   readonly reason: string | undefined;
-  /** @param after the rows with a key beyond this one; undefined: all. @param raw never rendered by the database */
-  read(after: SqlKey | undefined, raw?: boolean): Query;
+  /** @param after the rows with a key beyond this one; undefined: all */
+  read(after: SqlKey | undefined): Query;
   /** The same as one row with the number of rows; undefined when that cannot be asked. */
   count(after: SqlKey | undefined): Query | undefined;
   /** Select of one row if there is a row without key. Not for incremental extractions, which never see such rows. */
@@ -44,8 +39,8 @@ export async function planOf(store: Store, settings: Settings): Promise<Plan> {
   const head = `WITH q (${names.join(', ')}) AS (\n${inner.sql}\n)`;
   const probe = inner.binds.map(() => ANY_POSITION);
   try {
-    const { kinds } = await store.query(`${head} SELECT * FROM q WHERE 1 = 0`, probe);
-    return wrapped(store, settings, inner, head, names, kinds);
+    await store.query(`${head} SELECT * FROM q WHERE 1 = 0`, probe);
+    return wrapped(store, settings, inner, head, names);
   } catch (error) {
     if (isRetryable(error)) throw error;
     // Either the select itself is wrong, and that is said now, or it cannot stand in brackets.
@@ -95,9 +90,8 @@ function wrapped(
   inner: RewrittenSql,
   head: string,
   names: readonly string[],
-  kinds: RowSet['kinds'],
 ): Plan {
-  const { keyAt, lagAt, incremental } = settings;
+  const { keyAt, incremental, ordered } = settings;
   const key = keyAt === undefined ? undefined : `q.${names[keyAt]}`;
   // The select asks for the position itself, as the reference has it; otherwise it is asked for around it.
   const asksItself = inner.binds.length > 0;
@@ -107,33 +101,18 @@ function wrapped(
   };
   const rows = (after: SqlKey | undefined): string =>
     `FROM q${after !== undefined && !asksItself && key !== undefined ? ` WHERE ${key} > ?` : ''}`;
-  const xml = renderedBySql(store, settings, names, kinds);
-  const order = key === undefined ? '' : ` ORDER BY ${key}`;
   return {
-    ordered: key !== undefined,
+    ordered,
     reason: undefined,
-    read(after, raw = false) {
-      // Without a key the order is that of the select, which a select around it would not keep.
-      const kept = key !== undefined || !/\border\s+by\b/i.test(inner.sql);
-      if (raw || xml === undefined || !kept) {
-        const sql = key === undefined ? inner.sql : `${head} SELECT * ${rows(after)}${order}`;
-        return { sql, binds: binds(after), rendered: false, keyAt, lagAt };
-      }
-      const extra = [keyAt, lagAt].filter((at) => at !== undefined).map((at) => `q.${names[at]}`);
-      return {
-        sql: `${head} SELECT ${[xml, ...extra].join(', ')} ${rows(after)}${order}`,
-        binds: binds(after),
-        rendered: true,
-        keyAt: keyAt === undefined ? undefined : 1,
-        lagAt: lagAt === undefined ? undefined : extra.length,
-      };
+    read(after) {
+      // The order of the select itself would not be kept by one around it.
+      const asItIs = !ordered && (asksItself || key === undefined);
+      const sql = asItIs ? inner.sql : `${head} SELECT * ${rows(after)}${ordered ? ` ORDER BY ${key}` : ''}`;
+      return { sql, binds: binds(after) };
     },
     count: (after) => ({
       sql: `${head} SELECT count(*) ${rows(after)}`,
       binds: binds(after),
-      rendered: false,
-      keyAt: undefined,
-      lagAt: undefined,
     }),
     keyless() {
       if (incremental || key === undefined) return undefined;
@@ -142,22 +121,7 @@ function wrapped(
   };
 }
 
-/** The expression for a record, if this database has one and it writes the same bytes as the renderer here. */
-function renderedBySql(
-  { dialect }: Store,
-  { params, fields, lengths, timeFields }: Settings,
-  names: readonly string[],
-  kinds: RowSet['kinds'],
-): string | undefined {
-  if (dialect.rowXml === undefined || kinds === undefined || !params.escape || timeFields.size > 0)
-    return undefined;
-  if (kinds.some((kind) => kind === 'bytes' || kind === 'other')) return undefined;
-  return dialect.rowXml(
-    names.map((name, i) => ({ name, kind: kinds[i] ?? 'other', tag: fields[i] ?? '', length: lengths[i] })),
-  );
-}
-
-function bare({ keyAt, lagAt, incremental }: Settings, inner: RewrittenSql, reason: string): Plan {
+function bare({ keyAt, incremental }: Settings, inner: RewrittenSql, reason: string): Plan {
   if (incremental && inner.binds.length === 0) {
     throw new StageError(
       `sql: it needs \`> :1\` for the position, as nothing can be put around it: ${reason}`,
@@ -170,9 +134,6 @@ function bare({ keyAt, lagAt, incremental }: Settings, inner: RewrittenSql, reas
     read: (after = ANY_POSITION) => ({
       sql: inner.sql,
       binds: inner.binds.map(() => after),
-      rendered: false,
-      keyAt,
-      lagAt,
     }),
     count: () => undefined,
     keyless: () => undefined,

@@ -1,9 +1,10 @@
 /** One pass over the rows: from the database's batches to the files of steps. Worker thread. */
 import { reasonOf } from '../../runtime/errors.js';
-import type { RowSet, SqlRow, SqlValue, Store } from '../../store/driver.js';
+import type { SqlRow, SqlValue, Store } from '../../store/driver.js';
+import { batchesOf, type Batch } from './extract-batches.js';
 import type { FileNames, Memory } from './extract-memory.js';
 import type { Outbox } from './extract-outbox.js';
-import { checkWidth, type Plan, type Query, type SqlKey } from './extract-plan.js';
+import type { Plan, SqlKey } from './extract-plan.js';
 import type { Renderer } from './extract-render.js';
 import type { Settings } from './extract-settings.js';
 import { integerOf, KeyOrderError, type SentKeys } from './extract-window.js';
@@ -63,18 +64,17 @@ export class Pass {
    * `reached`; `stopped` when the run is to end.
    */
   async read(from: SqlKey | undefined): Promise<'end' | 'again' | 'stopped'> {
-    const { store, settings, plan, sent } = this.options;
+    const { store, settings, plan, sent, render, outbox } = this.options;
     const query = plan.read(from);
     if (sent !== undefined) sent.begin(BigInt(from ?? 0));
     try {
-      for await (const batch of watched(store, query, settings, this.run)) {
-        if (!query.rendered) checkWidth(settings, batch.columns.length);
+      const choose = sent && ((rows: readonly SqlRow[]) => this.unsent(sent, rows));
+      for await (const batch of batchesOf(store, query, settings, render, this.run, choose)) {
         if (this.run.signal.aborted) return await this.stop();
-        this.run.counts.rowsIn += batch.rows.length;
+        this.run.counts.rowsIn += batch.read;
         this.run.progress();
-        await this.options.outbox.beat();
-        const rows = sent === undefined ? batch.rows : this.unsent(sent, batch.rows, query.keyAt ?? 0);
-        if ((await this.take(rows, query)) === 'again') return 'again';
+        await outbox.beat();
+        if ((await this.take(batch)) === 'again') return 'again';
       }
       if (this.run.signal.aborted) return await this.stop();
       await this.endStep(true);
@@ -93,39 +93,32 @@ export class Pass {
     return this.key;
   }
 
-  private unsent(sent: SentKeys, rows: readonly SqlRow[], keyAt: number): readonly SqlRow[] {
+  private unsent(sent: SentKeys, rows: readonly SqlRow[]): readonly SqlRow[] {
     try {
-      return sent.take(rows, keyAt);
+      return sent.take(rows, this.options.settings.keyAt ?? 0);
     } catch (error) {
       if (!(error instanceof KeyOrderError)) throw error;
       throw new StageError(`inc_field ${this.keyName}: ${error.message}`, false, { cause: error });
     }
   }
 
-  private async take(rows: readonly SqlRow[], query: Query): Promise<'on' | 'again'> {
-    const { keyAt, lagAt } = query;
-    for (let at = 0; at < rows.length;) {
-      const next = keyAt === undefined ? undefined : this.keyOf(rows[at]?.[keyAt] ?? null);
+  private async take(batch: Batch): Promise<'on' | 'again'> {
+    const { keyAt, lagAt } = this.options.settings;
+    for (let at = 0; at < batch.count;) {
+      const next = keyAt === undefined ? undefined : this.keyOf(batch.key(at));
       if (this.mayEnd(next) && (await this.endStep(false)) === 'again') {
         await this.carrying;
         return 'again';
       }
       const writer = await this.begin();
-      const to = Math.min(rows.length, at + writer.roomInFile);
-      const behind = writer.add(this.text(rows, at, to, query.rendered), to - at);
-      if (keyAt !== undefined) this.note(rows, at, to, keyAt);
-      if (lagAt !== undefined) this.noteTimes(rows, at, to, lagAt);
+      const to = Math.min(batch.count, at + writer.roomInFile);
+      const behind = writer.add(batch.bytes(at, to), to - at);
+      if (keyAt !== undefined) this.note(batch, at, to);
+      if (lagAt !== undefined) this.noteTimes(batch, at, to);
       if (behind !== undefined) await behind;
       at = to;
     }
     return 'on';
-  }
-
-  private text(rows: readonly SqlRow[], from: number, to: number, rendered: boolean): string {
-    if (!rendered) return this.options.render(rows, from, to);
-    let text = '';
-    for (let i = from; i < to; i++) text += rows[i]?.[0] as string;
-    return text;
   }
 
   /** A step ends between two files and between two different keys, so that its last key says exactly what was read. */
@@ -148,7 +141,6 @@ export class Pass {
       folder,
       nextName: () => names.next(),
       fileRows,
-      encode: settings.encode,
       sync,
     });
     return this.writer;
@@ -175,10 +167,10 @@ export class Pass {
   }
 
   /** The largest key. Where the rows are in its order that is the last one. */
-  private note(rows: readonly SqlRow[], from: number, to: number, keyAt: number): void {
+  private note(batch: Batch, from: number, to: number): void {
     const { ordered } = this.options.plan;
     for (let i = ordered ? to - 1 : from; i < to; i++) {
-      const value = rows[i]?.[keyAt] ?? null;
+      const value = batch.key(i);
       const key = this.keyOf(value);
       if (key === undefined) {
         const text = value === null ? 'NULL' : `"${String(value).slice(0, 40)}"`;
@@ -193,10 +185,10 @@ export class Pass {
     return this.options.settings.incremental ? integerOf(value) : plainKey(value);
   }
 
-  private noteTimes(rows: readonly SqlRow[], from: number, to: number, lagAt: number): void {
+  private noteTimes(batch: Batch, from: number, to: number): void {
     for (let i = from; i < to; i++) {
-      const value = rows[i]?.[lagAt];
-      if (value === null || value === undefined) continue;
+      const value = batch.time(i);
+      if (value === null) continue;
       const text = String(value);
       if (this.oldest === undefined || text < this.oldest) this.oldest = text;
     }
@@ -235,34 +227,5 @@ async function isDoneWithin(promise: Promise<unknown>, ms: number): Promise<bool
     return await Promise.race([promise.then(() => true), late]);
   } finally {
     clearTimeout(timer);
-  }
-}
-
-const BEAT = 3_000;
-
-/** The batches; a database that takes its time for one is no reason to take the stage for stuck before its deadline. */
-export async function* watched(
-  store: Store,
-  query: Query,
-  { params }: Settings,
-  run: Pick<StageRun, 'progress' | 'signal'>,
-): AsyncGenerator<RowSet> {
-  const { batch_rows: batchRows, query_timeout: timeoutMs } = params;
-  const options = { batchRows, timeoutMs, signal: run.signal };
-  const rows = store.stream(query.sql, query.binds, options)[Symbol.asyncIterator]();
-  try {
-    for (;;) {
-      const beat = setInterval(() => run.progress(), BEAT);
-      let next: IteratorResult<RowSet, unknown>;
-      try {
-        next = await rows.next();
-      } finally {
-        clearInterval(beat);
-      }
-      if (next.done) return;
-      yield next.value;
-    }
-  } finally {
-    await rows.return?.();
   }
 }

@@ -80,22 +80,26 @@ const NAMES: Readonly<Record<string, string>> = {
  * @param name also in Oracle's form `Simplified Chinese_China.ZHS16GBK`
  * @throws RangeError for an encoding that is unknown, or in which markup is not ASCII
  */
-export function encoderOf(name: string, escape: boolean): (text: string) => Buffer {
+export function encoderOf(
+  name: string,
+  escape: boolean,
+): { readonly encode: (text: string) => Buffer; readonly utf8: boolean } {
   const short = name
     .slice(name.lastIndexOf('.') + 1)
     .trim()
     .toLowerCase();
   const charset = NAMES[short] ?? short;
-  if (charset === 'utf-8') return (text) => Buffer.from(text, 'utf8');
+  if (charset === 'utf-8') return { encode: (text) => Buffer.from(text, 'utf8'), utf8: true };
   if (!iconv.encodingExists(charset)) throw new RangeError(`charset: "${name}" is no encoding known here`);
   if (iconv.encode('<a>', charset).toString('latin1') !== '<a>') {
     throw new RangeError(`charset: the files cannot be written in "${name}", its markup is not ASCII`);
   }
   const has = (char: string): boolean => iconv.decode(iconv.encode(char, charset), charset) === char;
-  return (text) => {
+  const encode = (text: string): Buffer => {
     const bytes = iconv.encode(text, charset);
     if (!escape || iconv.decode(bytes, charset) === text) return bytes;
     const entities = text.replace(/[^\0-\x7f]/gu, (char) => (has(char) ? char : `&#${char.codePointAt(0)};`));
     return iconv.encode(entities, charset);
   };
+  return { encode, utf8: false };
 }

@@ -11,10 +11,14 @@ export interface Settings {
   readonly lengths: readonly (number | undefined)[];
   readonly timeFields: ReadonlySet<string>;
   readonly incremental: boolean;
-  /** Index of the column in whose order rows are read; undefined: as the database gives them. */
+  /** Rows are read in the order of the key. */
+  readonly ordered: boolean;
+  /** Index of the column with the key; undefined: there is none. */
   readonly keyAt: number | undefined;
   readonly lagAt: number | undefined;
   readonly encode: (text: string) => Buffer;
+  /** `encode` makes UTF-8. */
+  readonly utf8: boolean;
 }
 
 /** @throws RangeError that names the key and what is wrong with it */
@@ -47,6 +51,7 @@ export function settingsOf(params: ExtractParams): Settings {
     throw new RangeError('key: an incremental extraction is read in the order of inc_field; leave key out');
   }
   const ordered = incremental ? params.inc_field : params.key;
+  if (params.overlap > 0 && !params.ordered) throw new RangeError('overlap: needs ordered = yes');
   if (!incremental && params.overlap > 0) throw new RangeError('overlap: needs inc_field');
   const timeFields = new Set(params.time_fields.map((name) => fields[indexOf('time_fields', name)] ?? ''));
   return {
@@ -57,7 +62,8 @@ export function settingsOf(params: ExtractParams): Settings {
     incremental,
     keyAt: given(ordered) ? indexOf(incremental ? 'inc_field' : 'key', ordered) : undefined,
     lagAt: given(params.lag_field) ? indexOf('lag_field', params.lag_field) : undefined,
-    encode: encoderOf(params.charset, params.escape),
+    ...encoderOf(params.charset, params.escape),
+    ordered: given(ordered) && (!incremental || params.ordered),
   };
 }
 

@@ -2,7 +2,7 @@
  * The files of one step, written into a hidden folder while the next rows are read. What is on its way to the disk is bounded.
  * Worker thread; the system's threads do the writing.
  */
-import { close, fsync, open, unlink, write } from 'node:fs';
+import { close, fsync, open, unlink, writev } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 
@@ -11,15 +11,15 @@ const openFile = promisify(open);
 const closeFile = promisify(close);
 const syncFile = promisify(fsync);
 const removeFile = promisify(unlink);
-const writeBytes = (fd: number, bytes: Uint8Array, from: number): Promise<number> =>
+const writePieces = (fd: number, pieces: readonly Uint8Array[]): Promise<number> =>
   new Promise((resolve, reject) => {
-    write(fd, bytes, from, bytes.length - from, null, (error, written) =>
-      error === null ? resolve(written) : reject(error),
-    );
+    writev(fd, pieces, (error, written) => (error === null ? resolve(written) : reject(error)));
   });
 
-/** Text handed to the system at once, in characters. */
-const PIECE_CHARS = 256 * 1024;
+const HEAD = Buffer.from('<data>\n');
+const FOOT = Buffer.from('</data>\n');
+/** Bytes handed to the system at once. */
+const PIECE_BYTES = 256 * 1024;
 const MAX_BYTES_ON_THE_WAY = 16 << 20;
 const MAX_FILES_ON_THE_WAY = 16;
 
@@ -29,7 +29,6 @@ export interface FileWriterOptions {
   readonly nextName: () => string;
   /** 0: all rows in one file. */
   readonly fileRows: number;
-  readonly encode: (text: string) => Buffer;
   /** A file is on the disk before it counts as written. */
   readonly sync: boolean;
 }
@@ -46,7 +45,8 @@ export class FileWriter {
   rows = 0;
   bytes = 0;
   private current: OpenFile | undefined;
-  private text = '';
+  private pieces: Uint8Array[] = [];
+  private pieceBytes = 0;
   private readonly ending = new Set<Promise<void>>();
   private bytesOnTheWay = 0;
   private failure: { error: unknown } | undefined;
@@ -69,14 +69,14 @@ export class FileWriter {
    * @param rows at most `roomInFile`. @returns a promise when the disk is behind: wait for it before going on
    * @throws the system's error of an earlier write
    */
-  add(text: string, rows: number): Promise<void> | undefined {
+  add(lines: Buffer, rows: number): Promise<void> | undefined {
     if (this.failure !== undefined) throw this.failure.error;
     const file = (this.current ??= this.begin());
-    this.text += text;
+    this.put(lines);
     file.rows += rows;
     this.rows += rows;
     if (this.roomInFile === 0) this.endFile();
-    else if (this.text.length >= PIECE_CHARS) this.flush(file);
+    else if (this.pieceBytes >= PIECE_BYTES) this.flush(file);
     return this.behind ? this.caughtUp() : undefined;
   }
 
@@ -111,27 +111,33 @@ export class FileWriter {
 
   private begin(): OpenFile {
     const path = join(this.options.folder, this.options.nextName());
-    this.text = '<data>\n';
+    this.put(HEAD);
     const chain = openFile(path, 'wx', 0o644);
     const file = { path, chain, rows: 0 };
     this.watch(chain);
     return file;
   }
 
+  private put(bytes: Uint8Array): void {
+    this.pieces.push(bytes);
+    this.pieceBytes += bytes.length;
+  }
+
   private flush(file: OpenFile): void {
-    const bytes = this.options.encode(this.text);
-    this.text = '';
-    this.bytes += bytes.length;
-    this.bytesOnTheWay += bytes.length;
+    const { pieces, pieceBytes: size } = this;
+    this.pieces = [];
+    this.pieceBytes = 0;
+    this.bytes += size;
+    this.bytesOnTheWay += size;
     file.chain = file.chain.then(async (fd) => {
       try {
-        for (let from = 0; from < bytes.length;) from += await writeBytes(fd, bytes, from);
+        await writeAll(fd, pieces, size);
         return fd;
       } catch (error) {
         await closeFile(fd).catch(() => undefined);
         throw error;
       } finally {
-        this.bytesOnTheWay -= bytes.length;
+        this.bytesOnTheWay -= size;
         this.wake();
       }
     });
@@ -141,7 +147,7 @@ export class FileWriter {
   private endFile(): void {
     const file = this.current;
     if (file === undefined) return;
-    this.text += '</data>\n';
+    this.put(FOOT);
     this.flush(file);
     this.current = undefined;
     this.files++;
@@ -170,4 +176,13 @@ export class FileWriter {
     this.failure ??= { error };
     this.wake();
   }
+}
+
+async function writeAll(fd: number, pieces: readonly Uint8Array[], size: number): Promise<void> {
+  const written = await writePieces(fd, pieces);
+  if (written === size) return;
+  // Rare: a signal, or a disk that is nearly full, which the next attempt will say.
+  const rest = Buffer.concat(pieces).subarray(written);
+  if (written === 0) throw new Error('the system wrote nothing');
+  await writeAll(fd, [rest], rest.length);
 }

@@ -7,11 +7,12 @@ import { createHash } from 'node:crypto';
 import { access, constants, stat } from 'node:fs/promises';
 import { timeDigits } from '../../protocol/observations.js';
 import type { RowSet, Store } from '../../store/driver.js';
+import { beating, optionsOf, watched } from './extract-batches.js';
 import { FileNames, keyFromText, keyToText, type FullProgress } from './extract-memory.js';
 import { Outbox } from './extract-outbox.js';
 import { planOf, type Plan, type Query, type SqlKey } from './extract-plan.js';
 import { inFile, inLedger, inStore, type PositionKeeper } from './extract-position.js';
-import { Pass, watched, type PassOptions } from './extract-read.js';
+import { Pass, type PassOptions } from './extract-read.js';
 import { rowRenderer, type Renderer } from './extract-render.js';
 import { Room } from './extract-room.js';
 import { settingsOf, type ExtractParams, type Settings } from './extract-settings.js';
@@ -84,9 +85,10 @@ class Extract implements Stage {
     const last = await Outbox.recall(this.params.out, this.env.name);
     const kept = this.keeper?.where.startsWith('the ledger') ? last?.position : await this.keeper?.read();
     const from = this.settings.incremental ? this.lowest(BigInt(kept ?? 0)) : undefined;
-    const settings = { ...this.settings, params: { ...this.params, batch_rows: limit } };
     const run = { progress: () => undefined, signal: this.env.signal };
-    for await (const { rows } of watched(store, plan.read(from, true), settings, run)) {
+    const { sql, binds } = plan.read(from);
+    const options = { ...optionsOf(this.settings, run), batchRows: limit };
+    for await (const { rows } of store.stream(sql, binds, options)) {
       return { columns: this.settings.fields, rows: rows.slice(0, limit) };
     }
     return { columns: this.settings.fields, rows: [] };
@@ -227,7 +229,8 @@ class Extract implements Stage {
     const count = plan.count(from);
     if (count !== undefined) run.counts.rowsIn = await this.countRows(store, count, run);
     else {
-      for await (const { rows } of watched(store, plan.read(from, true), settings, run)) {
+      const { sql, binds } = plan.read(from);
+      for await (const { rows } of watched(store.stream(sql, binds, optionsOf(settings, run)), run)) {
         run.counts.rowsIn += rows.length;
         run.progress();
       }
@@ -238,16 +241,9 @@ class Extract implements Stage {
   }
 
   private async countRows(store: Store, { sql, binds }: Query, run: StageRun): Promise<number> {
-    const beat = setInterval(() => run.progress(), 3_000);
-    try {
-      const { rows } = await store.query(sql, binds, {
-        timeoutMs: this.params.query_timeout,
-        signal: run.signal,
-      });
-      return Number(rows[0]?.[0]);
-    } finally {
-      clearInterval(beat);
-    }
+    const options = { timeoutMs: this.params.query_timeout, signal: run.signal };
+    const { rows } = await beating(run, store.query(sql, binds, options));
+    return Number(rows[0]?.[0]);
   }
 
   private unfinished(
