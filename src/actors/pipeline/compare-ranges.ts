@@ -24,24 +24,34 @@ export interface RangeOptions extends ApplyOptions {
   readonly leafRows: number;
 }
 
-/** One text for each row, the same for equal rows and hardly ever for others, and a sum of them. */
+/**
+ * One text for each row, no two rows the same: the values, which of them are NULL, and how long the texts are, as a text may hold
+ * the separator. A sum of their hashes; of MD5 first, since sums of CRCs alone miss rows that exchange their values.
+ */
 const SUMS: Readonly<Record<string, (columns: readonly string[], kinds: readonly ColumnKind[]) => string>> = {
   mysql(columns, kinds) {
-    const parts = columns.map((column, i) => {
-      const text = kinds[i] === 'bytes' ? `HEX(${column})` : `CONVERT(${column} USING utf8mb4)`;
-      // The length in front: no value can look like two.
-      return `IFNULL(CONCAT(CHAR_LENGTH(${text}), ':', ${text}), '-')`;
+    const values = columns.map((column, i) => {
+      if (kinds[i] === 'bytes') return `HEX(${column})`;
+      return isText(kinds[i]) ? `CONVERT(${column} USING utf8mb4)` : column;
     });
-    // MD5 and not CRC32: exclusive-or of CRCs does not see two rows exchange their values.
-    return `BIT_XOR(CAST(CONV(LEFT(MD5(CONCAT(${parts.join(', ')})), 16), 16, 10) AS UNSIGNED))`;
+    const nulls = `CONCAT(${columns.map((column) => `ISNULL(${column})`).join(', ')})`;
+    const lengths = columns.filter((_, i) => isText(kinds[i])).map((column) => `CHAR_LENGTH(${column})`);
+    return `COALESCE(SUM(CRC32(MD5(CONCAT_WS('\t', ${[...values, nulls, ...lengths].join(', ')})))), 0)`;
   },
-  postgres(columns) {
-    const parts = columns.map(
-      (column) => `COALESCE(length(CAST(${column} AS text)) || ':' || CAST(${column} AS text), '-')`,
-    );
-    return `COALESCE(SUM(CAST(CAST('x' || left(md5(concat(${parts.join(', ')})), 15) AS bit(60)) AS bigint)), 0)`;
+  postgres(columns, kinds) {
+    const values = columns.map((column) => `CAST(${column} AS text)`);
+    const nulls = columns.map((column) => `CASE WHEN ${column} IS NULL THEN 1 ELSE 0 END`);
+    const lengths = columns
+      .filter((_, i) => isText(kinds[i]))
+      .map((column) => `length(CAST(${column} AS text))`);
+    const text = `concat_ws(chr(9), ${[...values, `concat(${nulls.join(', ')})`, ...lengths].join(', ')})`;
+    return `COALESCE(SUM(CAST(CAST('x' || left(md5(${text}), 15) AS bit(60)) AS bigint)), 0)`;
   },
 };
+
+function isText(kind: ColumnKind | undefined): boolean {
+  return kind === 'text' || kind === 'other';
+}
 
 export function canSum(dialect: Dialect): boolean {
   return SUMS[dialect.name] !== undefined;

@@ -64,6 +64,7 @@ export function sameValue(a: SqlValue, b: SqlValue, how: Comparison): boolean {
 export function compareValue(a: SqlValue, b: SqlValue, how: Comparison): number {
   if (a === b) return 0;
   if (isNumber(a) && isNumber(b)) return a < b ? -1 : a > b ? 1 : 0;
+  if (how.kind === 'date' && isPlainTime(a) && isPlainTime(b)) return a < b ? -1 : 1;
   const left = canonical(a, how) ?? '';
   const right = canonical(b, how) ?? '';
   if (left === right) return 0;
@@ -119,6 +120,11 @@ export function converter(how: Comparison, target: ColumnInfo): (value: SqlValue
 
 function isNumber(value: SqlValue): value is number | bigint {
   return typeof value === 'number' || typeof value === 'bigint';
+}
+
+/** `2026-01-02 03:04:05`, as most databases print most times. */
+function isPlainTime(value: SqlValue): value is string {
+  return typeof value === 'string' && value.length === 19 && value[10] === ' ' && value[4] === '-';
 }
 
 function hex(value: Uint8Array): string {
