@@ -6,7 +6,7 @@ import type mssql from 'mssql';
 import { StoreError, type BulkOptions, type BulkResult } from './driver.js';
 import { guard, paced, type Deadline } from './give-up.js';
 import { mssqlDialect } from './mssql-dialect.js';
-import { describeMssqlTable, type MssqlColumn } from './mssql-dictionary.js';
+import { describeMssqlTable, type MssqlColumn, type MssqlTable } from './mssql-dictionary.js';
 import { mssqlError } from './mssql-errors.js';
 import type { MssqlSession } from './mssql-runner.js';
 import { tabBatches, type TabRow } from './tab-rows.js';
@@ -36,14 +36,17 @@ export async function mssqlBulk(
   options: BulkOptions,
   deadline: Deadline,
 ): Promise<BulkResult> {
-  const { onDuplicate = 'error', keys = [], touch = [], hex = [] } = options;
-  if (onDuplicate !== 'error' && keys.length === 0) {
-    throw new StoreError('BIND', `${onDuplicate} needs the columns of the key`);
+  const { touch = [], hex = [] } = options;
+  if (options.onDuplicate === 'update' && (options.keys ?? []).length === 0) {
+    throw new StoreError('BIND', 'an update needs the columns of the key');
   }
   const info = await describeMssqlTable(
     { query: (sql, binds = []) => session.query(sql, binds, 10_000, deadline) },
     table,
   );
+  const keys = options.keys ?? keyAmong(columns, info);
+  // Without a key among the columns nothing can be there already.
+  const onDuplicate = keys.length === 0 ? 'error' : (options.onDuplicate ?? 'error');
   const targets = columns.map((column, i) => target(column, i, info.columns, hex));
   const run = async (sql: string): Promise<number> =>
     (await session.send({ sql, inputs: [], names: undefined }, deadline, 'batch')).affected;
@@ -97,6 +100,13 @@ export async function mssqlBulk(
     updated: onDuplicate === 'update' ? others : 0,
     skipped: onDuplicate === 'skip' ? others : 0,
   };
+}
+
+/** The first key that the given columns hold whole. */
+function keyAmong(columns: readonly string[], { primaryKey, uniqueKeys }: MssqlTable): readonly string[] {
+  const given = (key: readonly string[]): boolean =>
+    key.length > 0 && key.every((name) => columns.some((column) => same(name, column)));
+  return [primaryKey, ...uniqueKeys].find(given) ?? [];
 }
 
 function same(a: string, b: string): boolean {

@@ -89,6 +89,7 @@ export class MssqlSession {
   /** The text with its parameters. @param offset number of parameters that stand before. @throws StoreError BIND */
   prepare(sql: string, binds: SqlRow, offset = 0): Prepared {
     const values = cleanBinds(binds).map((value) => bound(this.shared.driver, value));
+    refuseSeveral(sql);
     const text = placeholders(
       sql,
       (n) => (values[n - 1]?.type === undefined ? 'NULL' : `@p${n + offset}`),
@@ -202,4 +203,12 @@ export class MssqlSession {
     if (rows.some(([, , failed]) => failed !== null)) return [];
     return rows.map(([name, type]) => ({ name: String(name ?? ''), type: String(type ?? '') }));
   }
+}
+
+/** The server would run them all, and what one of them answers would be lost. Blocks and definitions hold semicolons. */
+function refuseSeveral(sql: string): void {
+  if (!sql.includes(';') || !/^\s*(select|insert|update|delete|merge|with|truncate|drop)\b/i.test(sql))
+    return;
+  const bare = sql.replace(/'(?:[^']|'')*'|"(?:[^"]|"")*"|\[(?:[^\]]|\]\])*\]|--[^\n]*|\/\*[^]*?\*\//g, ' ');
+  if (/;\s*[^\s;]/.test(bare)) throw new StoreError('SYNTAX', 'one statement at a time');
 }

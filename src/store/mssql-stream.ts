@@ -49,7 +49,7 @@ export async function* mssqlStream(
     wake();
   });
   try {
-    while (!ended || rows.length > 0) {
+    for (let told = false; !ended || rows.length > 0 || !told;) {
       const deadline = newDeadline();
       try {
         request.resume();
@@ -64,11 +64,13 @@ export async function* mssqlStream(
       if (first !== undefined) throw mssqlError(first);
       if (columns === undefined) throw new StoreError('SYNTAX', 'the statement returns no rows: use execute');
       const types = columns;
-      const batch = rows;
-      rows = [];
-      for (let at = 0; at < batch.length; at += batchRows) {
-        const part = batch.slice(at, at + batchRows).map((row) => plainRow(row, types));
-        yield { columns: prepared.names ?? types.map(({ name }) => name), rows: part };
+      const names = prepared.names ?? types.map(({ name }) => name);
+      // Full ones while more may come; also without rows a reader learns the columns.
+      while (rows.length >= batchRows || (ended && (rows.length > 0 || !told))) {
+        const part = rows.slice(0, batchRows);
+        rows = rows.slice(batchRows);
+        told = true;
+        yield { columns: names, rows: part.map((row) => plainRow(row, types)) };
       }
     }
   } finally {

@@ -67,7 +67,10 @@ function describe(row: Row, identities: ReadonlySet<unknown>): ColumnInfo {
 }
 
 /** @throws StoreError NO_TABLE */
-export async function describeOracleTable(store: SqlRunner, table: string): Promise<TableInfo> {
+export async function describeOracleTable(
+  store: Pick<SqlRunner, 'query'>,
+  table: string,
+): Promise<TableInfo> {
   const { path, link } = nameParts(table);
   const missing = (): StoreError => new StoreError('NO_TABLE', `no such table or view: ${table}`);
   if (path.length > 2) throw missing();

@@ -141,11 +141,12 @@ export class OracleSession {
       const options = { resultSet: true, fetchArraySize: size, prefetchRows: size };
       cursor = (await this.select(sql, select, values, deadline, options)).resultSet;
       if (cursor === undefined) throw new StoreError('SYNTAX', 'the statement returns no rows: use execute');
-      for (;;) {
+      for (let first = true; ; first = false) {
         const from = cursor;
         const rows = (await this.call(deadline, () => from.getRows(size))) as unknown[][];
         deadline.done();
-        if (rows.length > 0) yield { columns: select.columns, rows: rows.map(plainRow) };
+        // Also without rows a reader learns the columns.
+        if (rows.length > 0 || first) yield { columns: select.columns, rows: rows.map(plainRow) };
         if (rows.length < size) return;
         deadline = newDeadline();
       }
@@ -171,6 +172,7 @@ export class OracleSession {
   async batch(sql: string, rows: readonly SqlRow[], skip: boolean, deadline: Deadline): Promise<BatchResult> {
     const duplicates: number[] = [];
     const errors: RowError[] = [];
+    if (rows.length === 0) return { done: 0, duplicates, errors };
     const text = placeholders(sql, (n) => `:${n}`, rows[0]?.length ?? 0);
     for (let start = 0; start < rows.length; start += ROWS_PER_CALL) {
       const good: number[] = [];
@@ -204,6 +206,16 @@ export class OracleSession {
     }
     errors.sort((a, b) => a.row - b.row);
     return { done: rows.length - duplicates.length - errors.length, duplicates, errors };
+  }
+
+  /** One statement for many rows that must all be good. @returns rows changed */
+  async many(sql: string, rows: readonly SqlRow[], deadline: Deadline): Promise<number> {
+    const text = placeholders(sql, (n) => `:${n}`, rows[0]?.length ?? 0);
+    const { rows: bound, bindDefs } = bindRows(rows, this.shared.driver);
+    const result = await this.call(deadline, (connection) =>
+      connection.executeMany(text, bound, { bindDefs, autoCommit: false }),
+    );
+    return result.rowsAffected ?? 0;
   }
 
   /**

@@ -180,7 +180,7 @@ describe('bulk loads of SQL Server', () => {
     await expect(store.bulk('t', ['obtid'], utf8('a', 'x'.repeat(4_001)))).rejects.toMatchObject({ row: 1 });
     await expect(store.bulk('t', ['raw'], utf8('xyz'))).rejects.toMatchObject({ code: 'CONSTRAINT', row: 0 });
     await expect(store.bulk('t', ['none'], utf8('1'))).rejects.toMatchObject({ code: 'SYNTAX' });
-    await expect(store.bulk('t', ['obtid'], utf8('1'), { onDuplicate: 'skip' })).rejects.toMatchObject({
+    await expect(store.bulk('t', ['obtid'], utf8('1'), { onDuplicate: 'update' })).rejects.toMatchObject({
       code: 'BIND',
     });
   });

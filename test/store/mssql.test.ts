@@ -137,6 +137,8 @@ describe('queries of SQL Server', () => {
     expect(await codeOf(store.query('SELECT n FROM numbers', [], { maxRows: 9 }))).toBe('TOO_MANY_ROWS');
     expect(fake.calls.at(-1)?.sql).toContain('SET ROWCOUNT 10;');
     expect(await codeOf(store.query('DELETE FROM nothing'))).toBe('SYNTAX');
+    expect(await codeOf(store.execute('DELETE FROM a; DELETE FROM b'))).toBe('SYNTAX');
+    expect(await store.execute("DELETE FROM a WHERE b = ';x' ;")).toBe(0);
   });
 
   it('stream batch by batch, paused while nobody reads', async () => {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Store } from '../../src/store/driver.js';
-import { FakeOracle } from '../support/fake-oracledb.js';
+import { FakeOracle, type FakeAnswer } from '../support/fake-oracledb.js';
 import { codeOf, opened, utf8 } from '../support/oracle-store.js';
 
 describe('batches of Oracle', () => {
@@ -78,9 +78,45 @@ describe('batches of Oracle', () => {
   });
 });
 
+/** A table with the columns a (key), b, n NUMBER(5,2), obtid, ddatetime, t and upttime. */
+function withTable(fake: FakeOracle): FakeOracle {
+  const text = (names: string[], rows: (string | null)[][]): FakeAnswer => ({
+    columns: names.map((name) => ({ name, type: 'VARCHAR' })),
+    rows,
+  });
+  const column = (name: string, type = 'VARCHAR2', scale: string | null = null): (string | null)[] =>
+    [name, type, '30', null, scale, 'Y', 'NO', '30']; // prettier-ignore
+  return fake
+    .on(/all_tables/, text(['O', 'T', 'L'], [['WX', 'T', null]]))
+    .on(/all_tab_cols/, {
+      columns: ['N', 'T', 'C', 'P', 'S', 'Y', 'V', 'L'].map((name, i) => ({ name, type: i === 4 ? ('NUMBER' as const) : ('VARCHAR' as const) })),
+      rows: [
+        column('A'), column('B', 'RAW'), column('N', 'NUMBER', '2'), column('OBTID'), column('DDATETIME', 'TIMESTAMP(3)', '3'),
+        column('T'), column('UPTTIME', 'DATE'),
+      ],
+    })
+    .on(/all_tab_identity_cols|all_constraints|all_indexes/, text(['N', 'T', 'C'], [])); // prettier-ignore
+}
+
 describe('bulk loads of Oracle', () => {
+  it('round nothing', async () => {
+    const store = await opened(withTable(new FakeOracle()));
+    const load = (column: string, ...values: string[]): Promise<unknown> =>
+      store.bulk('t', [column], utf8(...values));
+    await load('n', '1.250', '-3', '1e3', '125e-2', '.5');
+    await load('ddatetime', '2026-01-02 03:04:05.1230000', '2026-01-02 03:04:05');
+    for (const [column, bad] of [
+      ['n', '1.239'],
+      ['n', '1e-3'],
+      ['ddatetime', '2026-01-02 03:04:05.1234'],
+    ] as const) {
+      await expect(load(column, '\\N', bad)).rejects.toMatchObject({ code: 'CONSTRAINT', row: 1 });
+    }
+    expect(await codeOf(load('nothing', '1'))).toBe('SYNTAX');
+  });
+
   it('insert tab text as arrays of text', async () => {
-    const fake = new FakeOracle();
+    const fake = withTable(new FakeOracle());
     const store = await opened(fake);
     const bytes = Buffer.from(
       '58015\t2026-01-02 03:04:05\t-1.5\t\\N\n58016\t2026-01-02 03:04:06\ta\\tb\tff00',
@@ -96,8 +132,8 @@ describe('bulk loads of Oracle', () => {
     ]);
   });
 
-  it('leave out duplicates, or update through MERGE', async () => {
-    const fake = new FakeOracle().on(/^INSERT/, {
+  it('leave out duplicates, or update the rows that are there', async () => {
+    const fake = withTable(new FakeOracle()).on(/^INSERT/, {
       batchErrors: [{ offset: 1, errorNum: 1, message: 'ORA-00001: unique' }],
     });
     const store = await opened(fake);
@@ -105,19 +141,26 @@ describe('bulk loads of Oracle', () => {
       rows: 2, inserted: 1, updated: 0, skipped: 1,
     }); // prettier-ignore
     const options = { onDuplicate: 'update', keys: ['a'], touch: ['upttime'] } as const;
-    expect(await store.bulk('t', ['a', 'b'], utf8('1\tx', '2\ty'), options)).toMatchObject({
-      rows: 2,
-      updated: 2,
-    });
-    expect(fake.statements().find((sql) => sql.includes('MERGE'))).toBe(
-      'many: MERGE INTO "T" t USING (SELECT :1 AS "A", :2 AS "B" FROM DUAL) s ON (t."A" = s."A")' +
-        ' WHEN MATCHED THEN UPDATE SET t."B" = s."B", t."UPTTIME" = SYSDATE' +
-        ' WHEN NOT MATCHED THEN INSERT ("A", "B") VALUES (s."A", s."B")',
-    );
+    expect(await store.bulk('t', ['a', 'b'], utf8('1\tx', '2\ty'), options)).toEqual({
+      rows: 2, inserted: 1, updated: 1, skipped: 0,
+    }); // prettier-ignore
+    const call = fake.calls.find(({ sql }) => sql.startsWith('UPDATE'));
+    expect(call?.sql).toBe('UPDATE "T" SET "B" = :1, "UPTTIME" = SYSDATE WHERE "A" = :2');
+    expect(call?.binds).toEqual([['y', '2']]);
+  });
+
+  it('are refused when another unique key stands against an update', async () => {
+    const fake = withTable(new FakeOracle())
+      .on(/^INSERT/, { batchErrors: [{ offset: 0, errorNum: 1, message: 'ORA-00001: unique' }] })
+      .on(/^UPDATE/, { rowsAffected: 0 });
+    const store = await opened(fake);
+    const work = store.bulk('t', ['a', 'b'], utf8('1\tx'), { onDuplicate: 'update', keys: ['a'] });
+    expect(await codeOf(work)).toBe('DUPLICATE');
+    expect(fake.calls.at(-1)?.op).toBe('rollback');
   });
 
   it('are all or nothing, and say which row was wrong', async () => {
-    const fake = new FakeOracle().on(/^INSERT/, {
+    const fake = withTable(new FakeOracle()).on(/^INSERT/, {
       batchErrors: [{ offset: 1, errorNum: 1722, message: 'ORA-01722: invalid number' }],
     });
     const store = await opened(fake);
@@ -131,7 +174,7 @@ describe('bulk loads of Oracle', () => {
       row: 1,
     });
     await expect(store.bulk('t', ['a'], utf8('abc'), { hex: ['a'] })).rejects.toMatchObject({
-      code: 'BIND',
+      code: 'CONSTRAINT',
       row: 0,
     });
     await expect(store.bulk('t', ['a'], [Buffer.from([0xff, 0x0a])])).rejects.toMatchObject({
@@ -142,7 +185,7 @@ describe('bulk loads of Oracle', () => {
   });
 
   it('end at the deadline when the source brings nothing', async () => {
-    const fake = new FakeOracle();
+    const fake = withTable(new FakeOracle());
     const store = await opened(fake);
     const silent = async function* (): AsyncGenerator<Uint8Array> {
       yield Buffer.from('1\n');
