@@ -19,6 +19,7 @@ import { keys as syncIncrementKeys } from './pipeline/sync-increment.js';
 import { keys as syncRefreshKeys } from './pipeline/sync-refresh.js';
 import { keys as syncTriggerKeys } from './pipeline/sync-trigger.js';
 import { keys as purgeKeys } from './pipeline/purge.js';
+import { keys as statisticsKeys } from './pipeline/statistics-keys.js';
 import { keys as transformKeys } from './pipeline/transform-keys.js';
 import { keys as runKeys } from './pipeline/run.js';
 
@@ -130,6 +131,14 @@ export const actorTypes: readonly ActorType[] = [
     help: 'Any program as a child, with period, time-out and heartbeat',
     keys: runKeys,
     module: './pipeline/run.js',
+    factory: 'factory',
+  },
+  {
+    type: 'statistics',
+    kind: 'stage',
+    help: 'Aggregates by period and group, rankings, what is missing: into tables, CSV files and pages',
+    keys: statisticsKeys,
+    module: './pipeline/statistics.js',
     factory: 'factory',
   },
   {
