@@ -105,7 +105,7 @@ export class RowXmlTab {
     this.consume(this.pending, true);
     const rest = this.pending;
     const text = rest.toString('latin1');
-    if (rest.length > 0 && !TRAILER.test(text) && !EMPTY.test(text))
+    if (rest.length > 0 && !TRAILER.test(text) && !(this.writer.base === 0 && EMPTY.test(text)))
       this.bad({ line: this.line, reason: 'the last record has no <endl/>', record: rest });
     if (this.writer.base === 0) this.root = /<(\w+)>\s*$/.exec(text)?.[1];
     this.unclosed = this.root !== undefined && !text.includes(`</${this.root}>`);

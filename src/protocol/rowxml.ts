@@ -82,6 +82,8 @@ export interface RowXmlLimits {
 const END = '<endl/>';
 /** What may follow the last record: blanks, closing tags, comments. */
 const TRAILER = /^(?:\s|<\/[^<>]*>|<!--(?:(?!-->)[^])*-->)*$/;
+/** What a file without any record may be. */
+const EMPTY = /^\s*(?:<\?xml[^<>]*\?>\s*)?<\w+>\s*(?:<\/\w+>\s*)?$/;
 
 /**
  * Reads records from text that arrives in any cuts. Never throws on content. Tags that are no column are ignored,
@@ -95,6 +97,8 @@ export class RowXmlReader {
   private pending = '';
   private line = 1;
   private skipping = false;
+  /** A record has been read. */
+  private begun = false;
 
   constructor(
     private readonly columns: readonly string[],
@@ -116,10 +120,11 @@ export class RowXmlReader {
     this.consume(this.pending, true);
     const rest = this.pending;
     this.pending = '';
-    if (!this.skipping && rest !== '' && !isTrailer(rest)) {
+    if (!this.skipping && rest !== '' && !TRAILER.test(rest) && (this.begun || !EMPTY.test(rest))) {
       this.sink.bad({ line: this.line, reason: 'the last record has no <endl/>', text: this.cut(rest) });
     }
     this.skipping = false;
+    this.begun = false;
   }
 
   private consume(text: string, last: boolean): void {
@@ -144,6 +149,7 @@ export class RowXmlReader {
       else this.record(text, start, end, ampersand >= 0 && ampersand < end);
       this.line += newlines(text, end, after);
       start = from = after;
+      this.begun = true;
     }
     this.pending = start === 0 ? text : text.slice(start);
     if (this.pending.length > this.maxRecordChars + END.length + 2) this.overflow();
@@ -228,8 +234,4 @@ function newlines(text: string, start: number, end: number): number {
   let count = 0;
   for (let at = text.indexOf('\n', start); at >= 0 && at < end; at = text.indexOf('\n', at + 1)) count++;
   return count;
-}
-
-function isTrailer(text: string): boolean {
-  return TRAILER.test(text) || /^\s*(?:<\?xml[^<>]*\?>\s*)?<\w+>\s*(?:<\/\w+>\s*)?$/.test(text);
 }
