@@ -1,0 +1,96 @@
+/** The process dies by SIGKILL at any moment of an archive run: every row is in exactly one place afterwards. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { afterEach, describe, expect, it } from 'vitest';
+import { createStage, keys } from '../../../src/actors/pipeline/archive.js';
+import { openStore, type Store } from '../../../src/store/driver.js';
+import { FakeLog } from '../../support/fake-context.js';
+import { fakeRun } from '../../support/fake-run.js';
+import { paramsOf } from '../../support/stage-params.js';
+import { databases, TableFixture } from './table-fixture.js';
+
+const RUNNER = fileURLToPath(new URL('../../support/run-stage.mjs', import.meta.url));
+const ROWS = 6_000;
+const KILLS = 12;
+
+describe.each(databases.filter(({ missing }) => !missing))(
+  'archive on $name, killed again and again',
+  (database) => {
+    let fixture: TableFixture | undefined;
+    let other: Store | undefined;
+
+    afterEach(async () => {
+      await other?.close();
+      await fixture?.close();
+      other = undefined;
+      fixture = undefined;
+    });
+
+    it.each(['the same database', 'another database'])(
+      'loses and doubles no row on the way to %s',
+      async (where) => {
+        const away = where === 'another database';
+        fixture = await TableFixture.make(database);
+        await fixture.fill(ROWS);
+        const target = away ? `sqlite:${fixture.folder}/away.db` : '';
+        if (away) {
+          other = await openStore(target);
+          await other.execute(
+            `CREATE TABLE OBS_HIS (obtid VARCHAR(10), ddatetime DATETIME, t INT, r DECIMAL(8,2), raw BLOB, keyid INTEGER PRIMARY KEY)`,
+          );
+        }
+        const history = other ?? fixture.store;
+        const ledger = `sqlite:${fixture.folder}/ledger.db`;
+        const params = paramsOf(keys, {
+          store: fixture.url,
+          table: 'OBS',
+          where: 'where t < 5900',
+          key: 'keyid',
+          batch_rows: '20',
+          target,
+          ledger,
+        });
+        const ids = async (store: Store, table: string): Promise<number[]> => {
+          const set = await store.query(`SELECT t FROM ${table}`).catch(() => undefined);
+          return (set?.rows ?? []).map(([t]) => Number(t));
+        };
+        const expected = Array.from({ length: ROWS }, (_, t) => t);
+        let killed = 0;
+        for (let i = 0; i < KILLS; i++) {
+          const child = spawn(process.execPath, [RUNNER, 'archive', JSON.stringify(params), 'once'], {
+            stdio: ['ignore', 'pipe', 'inherit'],
+          });
+          const exited = once(child, 'exit');
+          await Promise.race([once(child.stdout, 'data'), exited]);
+          await sleep(100 + Math.random() * 400);
+          child.kill('SIGKILL');
+          await exited;
+          if (child.signalCode === 'SIGKILL') killed++;
+          const left = await ids(fixture.store, 'OBS');
+          const moved = await ids(history, 'OBS_HIS');
+          expect(new Set(moved).size).toBe(moved.length);
+          expect([...new Set([...left, ...moved])].sort((a, b) => a - b)).toEqual(expected);
+          // Between two databases a batch may be in both, until the next run.
+          const both = left.length + moved.length - ROWS;
+          expect(both).toBeLessThanOrEqual(away ? 20 : 0);
+        }
+        expect(killed).toBeGreaterThan(0);
+        const stage = createStage({
+          name: 'a',
+          params,
+          log: new FakeLog(),
+          signal: new AbortController().signal,
+        });
+        const run = fakeRun();
+        await stage.run(run);
+        await stage.close?.();
+        expect(run.counts.rowsRejected).toBe(0);
+        expect((await ids(fixture.store, 'OBS')).length).toBe(100);
+        expect((await ids(history, 'OBS_HIS')).length).toBe(5_900);
+      },
+      240_000,
+    );
+  },
+);
