@@ -17,14 +17,20 @@ const MAX_STAGING = 50;
 
 export type Chunks = Iterable<Uint8Array> | AsyncIterable<Uint8Array>;
 
-/** Inside a transaction or savepoint that is open already; the caller undoes it when this throws. */
+export interface Bulk {
+  readonly table: string;
+  readonly columns: readonly string[];
+  readonly chunks: Chunks;
+  readonly options: BulkOptions;
+  readonly info: TableInfo;
+  /** What opens the transaction, if it is not open. */
+  readonly begin: string | undefined;
+}
+
+/** The caller undoes the transaction or savepoint when this throws. */
 export async function runBulk(
   link: PostgresLink,
-  table: string,
-  names: readonly string[],
-  chunks: Chunks,
-  options: BulkOptions,
-  info: TableInfo,
+  { table, columns: names, chunks, options, info, begin }: Bulk,
   deadline: Deadline,
 ): Promise<BulkResult> {
   const columns = columnsOf(table, names, options, info);
@@ -46,6 +52,7 @@ export async function runBulk(
   const name = `sy_bulk_${hash.slice(0, 24)}`;
   const staging = `pg_temp.${name}`;
   await link.run((script) => {
+    if (begin !== undefined) script.say(begin);
     script.say(
       `CREATE TEMPORARY TABLE IF NOT EXISTS ${name} ON COMMIT DELETE ROWS AS SELECT ${list} FROM ${target} WITH NO DATA`,
     );
@@ -58,8 +65,8 @@ export async function runBulk(
     onDuplicate === 'skip'
       ? await skip(link, `${insert} SELECT ${list} FROM ${staging}`, keys, deadline)
       : await update(link, insert, list, staging, names, keys, options.touch ?? [], deadline);
-  // Another bulk of the same transaction finds it empty.
-  await link.run((script) => script.say(`TRUNCATE ${staging}`), deadline);
+  // A commit empties it; another bulk of a longer transaction needs it empty too.
+  if (begin === undefined) await link.run((script) => script.say(`TRUNCATE ${staging}`), deadline);
   const others = given - inserted;
   const skipped = onDuplicate === 'skip' ? others : 0;
   return { rows: given, inserted, updated: others - skipped, skipped };

@@ -25,16 +25,15 @@ export interface Loan {
   giveBack(): void;
 }
 
-interface Description {
-  readonly info: TableInfo;
-  readonly at: number;
-}
+/** Tables described not long ago, for all runners of a store. */
+export type Descriptions = Map<string, { readonly info: TableInfo; readonly at: number }>;
 
 export abstract class PostgresRunner implements SqlRunner {
-  private readonly descriptions = new Map<string, Description>();
-
   /** @param inside a transaction */
-  constructor(private readonly inside: boolean) {}
+  constructor(
+    private readonly inside: boolean,
+    protected readonly descriptions: Descriptions,
+  ) {}
 
   protected abstract borrow(options: CallOptions): Promise<Loan>;
 
@@ -50,7 +49,7 @@ export abstract class PostgresRunner implements SqlRunner {
       });
       if (rows.length > maxRows)
         throw new StoreError('TOO_MANY_ROWS', `more than ${maxRows} rows: use stream or a limit`);
-      return { columns: reader?.columns ?? [], rows };
+      return { columns: reader?.columns ?? [], kinds: reader?.kinds ?? [], rows };
     });
   }
 
@@ -76,15 +75,21 @@ export abstract class PostgresRunner implements SqlRunner {
     chunks: Chunks,
     options: BulkOptions = {},
   ): Promise<BulkResult> {
-    return this.whole(options, async (link, deadline) => {
+    const load = async (link: PostgresLink, deadline: Deadline, begin?: string): Promise<BulkResult> => {
       const info = await this.described(table, link, deadline);
       try {
-        return await runBulk(link, table, columns, chunks, options, info, deadline);
+        return await runBulk(link, { table, columns, chunks, options, info, begin }, deadline);
       } catch (error) {
         this.descriptions.delete(table);
         throw error;
       }
-    });
+    };
+    // A COPY alone is all or nothing by itself.
+    const alone = !this.inside && (options.onDuplicate ?? 'error') === 'error';
+    if (alone) return this.use(options, load);
+    // BEGIN goes along with the first statement.
+    if (!this.inside) return this.whole(options, (link, deadline) => load(link, deadline, 'BEGIN'), false);
+    return this.whole(options, load);
   }
 
   protected async describe(table: string): Promise<TableInfo> {
@@ -138,13 +143,15 @@ export abstract class PostgresRunner implements SqlRunner {
     }
   }
 
-  /** Several statements, all or nothing. */
+  /** Several statements, all or nothing. @param begin false: the work does */
   private async whole<T>(
     options: CallOptions,
     work: (link: PostgresLink, deadline: Deadline) => Promise<T>,
+    begin = true,
   ): Promise<T> {
     return this.use(options, async (link, deadline) => {
-      await link.run((script) => script.say(this.inside ? 'SAVEPOINT sy_whole' : 'BEGIN'), deadline);
+      const opening = this.inside ? 'SAVEPOINT sy_whole' : 'BEGIN';
+      if (begin) await link.run((script) => script.say(opening), deadline);
       try {
         const result = await work(link, deadline);
         if (this.inside) await link.run((script) => script.say('RELEASE SAVEPOINT sy_whole'), deadline);

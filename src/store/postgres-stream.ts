@@ -72,7 +72,7 @@ export async function* streamRows(
         void link.undo('ROLLBACK');
       }, IDLE).unref();
       try {
-        yield { columns: reader?.columns ?? [], rows };
+        yield { columns: reader?.columns ?? [], kinds: reader?.kinds ?? [], rows };
       } finally {
         clearTimeout(idle);
       }

@@ -2,7 +2,7 @@
 import { StoreError, type CallOptions, type SqlRunner } from './driver.js';
 import { Deadline } from './give-up.js';
 import type { PostgresLink } from './postgres-link.js';
-import { PostgresRunner, type Loan } from './postgres-runner.js';
+import { PostgresRunner, type Descriptions, type Loan } from './postgres-runner.js';
 
 const MAX_WAITING = 1_000;
 
@@ -14,8 +14,9 @@ export class PostgresTransaction extends PostgresRunner {
   private constructor(
     private readonly own: PostgresLink,
     private readonly limits: Deadline,
+    descriptions: Descriptions,
   ) {
-    super(true);
+    super(true, descriptions);
   }
 
   /** @throws StoreError; what the work throws. Then nothing is applied, but for LOST, where nobody knows. */
@@ -23,9 +24,10 @@ export class PostgresTransaction extends PostgresRunner {
     link: PostgresLink,
     deadline: Deadline,
     work: (tx: SqlRunner) => Promise<T>,
+    descriptions: Descriptions,
   ): Promise<T> {
     await link.run((script) => script.say('BEGIN'), deadline);
-    const tx = new PostgresTransaction(link, deadline);
+    const tx = new PostgresTransaction(link, deadline, descriptions);
     try {
       const result = await Promise.race([work(tx), deadline.over]);
       await tx.end(new StoreError('CLOSED', 'the transaction has ended'));

@@ -4,7 +4,7 @@
  * digit, dates with fraction and zone, json, arrays. Pure; any thread.
  */
 import { cleanRow } from './binds.js';
-import { StoreError, type SqlRow, type SqlValue } from './driver.js';
+import { StoreError, type ColumnKind, type SqlRow, type SqlValue } from './driver.js';
 
 /** What the server's row description says of a column. */
 export interface WireField {
@@ -34,13 +34,24 @@ const BY_TYPE: ReadonlyMap<number, FromText> = new Map<number, FromText>([
   [701, Number],
 ]);
 
+const KINDS: ReadonlyMap<number, ColumnKind> = new Map<number, ColumnKind>([
+  ...[16, 20, 21, 23, 26].map((type) => [type, 'integer'] as const),
+  ...[700, 701].map((type) => [type, 'float'] as const),
+  ...[18, 19, 25, 1042, 1043].map((type) => [type, 'text'] as const),
+  ...[1082, 1083, 1114, 1184, 1266].map((type) => [type, 'date'] as const),
+  [17, 'bytes'],
+  [1700, 'decimal'],
+]);
+
 /** Rows of one result: converts in place, because extraction moves millions. */
 export class RowReader {
   readonly columns: readonly string[];
+  readonly kinds: readonly ColumnKind[];
   private readonly converts: readonly (readonly [index: number, convert: FromText])[];
 
   constructor(fields: readonly WireField[]) {
     this.columns = fields.map(({ name }) => name);
+    this.kinds = fields.map(({ dataTypeID }) => KINDS.get(dataTypeID) ?? 'other');
     this.converts = fields.flatMap(({ dataTypeID }, index) => {
       const convert = BY_TYPE.get(dataTypeID);
       return convert === undefined ? [] : [[index, convert] as const];

@@ -43,7 +43,7 @@ class PostgresStore extends PostgresRunner implements Store {
     private readonly streams: ConnectionPool<PostgresLink>,
     private readonly timeoutMs: number,
   ) {
-    super(false);
+    super(false, new Map());
   }
 
   protected override async borrow(options: CallOptions): Promise<Loan> {
@@ -70,7 +70,9 @@ class PostgresStore extends PostgresRunner implements Store {
   }
 
   async transaction<T>(work: (tx: SqlRunner) => Promise<T>, options: CallOptions = {}): Promise<T> {
-    return this.use(options, (link, deadline) => PostgresTransaction.run(link, deadline, work));
+    return this.use(options, (link, deadline) =>
+      PostgresTransaction.run(link, deadline, work, this.descriptions),
+    );
   }
 
   async columns(table: string): Promise<TableInfo> {
