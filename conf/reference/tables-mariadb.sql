@@ -1,0 +1,66 @@
+-- Tables of the application database (MySQL, MariaDB). A number in the name says whose copy it is: 1 loaded from files, 2 and 3 kept in step.
+CREATE TABLE IF NOT EXISTS T_ZHOBTCODE1 (
+  obtid VARCHAR(10) NOT NULL,
+  cityname VARCHAR(30),
+  provname VARCHAR(30),
+  lat INT,
+  lon INT,
+  height INT,
+  upttime TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP,
+  keyid INT NOT NULL AUTO_INCREMENT UNIQUE,
+  PRIMARY KEY (obtid));
+
+CREATE TABLE IF NOT EXISTS T_ZHOBTCODE2 (
+  stid VARCHAR(10) NOT NULL,
+  cityname VARCHAR(30),
+  provname VARCHAR(30),
+  lat INT,
+  lon INT,
+  altitude INT,
+  upttime TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP,
+  keyid INT NOT NULL AUTO_INCREMENT UNIQUE,
+  PRIMARY KEY (stid));
+
+CREATE TABLE IF NOT EXISTS T_ZHOBTCODE3 (
+  stid VARCHAR(10) NOT NULL,
+  cityname VARCHAR(30),
+  provname VARCHAR(30),
+  lat INT,
+  lon INT,
+  altitude INT,
+  upttime TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP,
+  keyid INT NOT NULL AUTO_INCREMENT UNIQUE,
+  PRIMARY KEY (stid));
+
+CREATE TABLE IF NOT EXISTS T_ZHOBTMIND1 (
+  obtid VARCHAR(10) NOT NULL,
+  ddatetime DATETIME NOT NULL,
+  t INT, p INT, u INT, wd INT, wf INT, r INT, vis INT,
+  upttime TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP,
+  keyid BIGINT NOT NULL AUTO_INCREMENT UNIQUE,
+  PRIMARY KEY (obtid, ddatetime));
+
+CREATE TABLE IF NOT EXISTS T_ZHOBTMIND2 (
+  stid VARCHAR(10) NOT NULL,
+  ddatetime DATETIME NOT NULL,
+  t INT, p INT, u INT, wd INT, wf INT, r INT, vis INT,
+  upttime TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP,
+  recid BIGINT NOT NULL AUTO_INCREMENT UNIQUE,
+  PRIMARY KEY (stid, ddatetime));
+
+CREATE TABLE IF NOT EXISTS T_ZHOBTMIND3 (
+  stid VARCHAR(10) NOT NULL,
+  ddatetime DATETIME NOT NULL,
+  t INT, p INT, u INT, wd INT, wf INT, r INT, vis INT,
+  upttime TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP,
+  recid BIGINT NOT NULL AUTO_INCREMENT UNIQUE,
+  PRIMARY KEY (stid, ddatetime));
+
+-- Observations that came as JSON and were transformed.
+CREATE TABLE IF NOT EXISTS T_ZHOBTMIND4 (
+  obtid VARCHAR(10) NOT NULL,
+  ddatetime DATETIME NOT NULL,
+  t INT, p INT, u INT, wd INT, wf INT, r INT, vis INT,
+  upttime TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP,
+  keyid BIGINT NOT NULL AUTO_INCREMENT UNIQUE,
+  PRIMARY KEY (obtid, ddatetime));
