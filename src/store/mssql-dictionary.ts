@@ -21,7 +21,8 @@ export interface MssqlTable extends TableInfo {
   readonly columns: readonly MssqlColumn[];
 }
 
-function kindOf(type: string): ColumnKind {
+/** @param type in small letters, without length */
+export function kindOf(type: string): ColumnKind {
   if (/char|text|xml|uniqueidentifier|sysname/.test(type)) return 'text';
   if (/^(bit|tinyint|smallint|int|bigint)$/.test(type)) return 'integer';
   if (/^(decimal|numeric|money|smallmoney)$/.test(type)) return 'decimal';

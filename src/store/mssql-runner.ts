@@ -1,8 +1,9 @@
 /** Statements on one SQL Server connection or on any of the pool. Any thread. */
 import type mssql from 'mssql';
 import { cleanBinds } from './binds.js';
-import { StoreError, type RowSet, type SqlRow } from './driver.js';
+import { StoreError, type ColumnKind, type RowSet, type SqlRow } from './driver.js';
 import { guard, type Deadline } from './give-up.js';
+import { kindOf } from './mssql-dictionary.js';
 import { mssqlError } from './mssql-errors.js';
 import {
   bound,
@@ -28,6 +29,8 @@ export interface Prepared {
   readonly inputs: readonly { readonly name: string; readonly bind: Bound }[];
   /** Names of the columns where the server was told to name them otherwise. */
   readonly names: readonly string[] | undefined;
+  /** What they are, for the same case. */
+  readonly kinds?: readonly ColumnKind[];
 }
 
 export interface Answer {
@@ -43,16 +46,23 @@ interface ArrayResult {
   readonly rowsAffected: readonly number[];
 }
 
+/** A select by way of WITH RESULT SETS. */
+interface Exact {
+  readonly sql: string;
+  readonly names: readonly string[];
+  readonly kinds: readonly ColumnKind[];
+}
+
 /** What the connections of a pool share. */
 export class MssqlShared {
   /** Text and parameter types -> the rewritten text, or undefined: to be run as it is. */
-  private readonly exact = new Map<string, { sql: string; names: readonly string[] } | undefined>();
+  private readonly exact = new Map<string, Exact | undefined>();
 
   constructor(readonly driver: MssqlDriver) {}
 
   find(key: string): {
     readonly known: boolean;
-    readonly value?: { sql: string; names: readonly string[] } | undefined;
+    readonly value?: Exact | undefined;
   } {
     if (!this.exact.has(key)) return { known: false };
     const value = this.exact.get(key);
@@ -61,7 +71,7 @@ export class MssqlShared {
     return { known: true, value };
   }
 
-  keep(key: string, value: { sql: string; names: readonly string[] } | undefined): void {
+  keep(key: string, value: Exact | undefined): void {
     this.exact.set(key, value);
     const [oldest] = this.exact.keys();
     if (this.exact.size > CACHED_SELECTS && oldest !== undefined) this.exact.delete(oldest);
@@ -104,7 +114,7 @@ export class MssqlSession {
 
   /** One request under the deadline. @throws StoreError */
   async send(
-    { sql, inputs, names }: Prepared,
+    { sql, inputs, names, kinds }: Prepared,
     deadline: Deadline,
     how: 'query' | 'batch' = 'query',
   ): Promise<Answer> {
@@ -117,6 +127,7 @@ export class MssqlSession {
       return {
         set: columns[0] && {
           columns: names ?? types.map(({ name }) => name),
+          kinds: kinds ?? types.map(({ type }) => kindOf(type.toLowerCase())),
           rows: (recordsets[0] ?? []).map((row) => plainRow(row, types)),
         },
         affected: rowsAffected.reduce((sum, n) => sum + n, 0),
@@ -147,7 +158,11 @@ export class MssqlSession {
       if (types !== undefined) {
         const passed = plain.inputs.map(({ name }) => `, @${name} = @${name}`).join('');
         const call = `EXEC sp_executesql @sql${passed === '' ? '' : ', @params'}${passed} WITH RESULT SETS ((${types}))`;
-        value = { sql: call, names: columns.map(({ name }) => name) };
+        value = {
+          sql: call,
+          names: columns.map(({ name }) => name),
+          kinds: columns.map(({ type }) => kindOf(type.replace(/\(.*/, ''))),
+        };
       }
       this.shared.keep(key, value);
     }
@@ -162,7 +177,7 @@ export class MssqlSession {
       ...(params === '' ? [] : [text('params', params)]),
       ...plain.inputs,
     ];
-    return { sql: value.sql, inputs, names: value.names };
+    return { ...value, inputs };
   }
 
   async query(sql: string, binds: SqlRow, maxRows: number, deadline: Deadline): Promise<RowSet> {

@@ -2,6 +2,7 @@
 import type { RowSet } from './driver.js';
 import { StoreError } from './driver.js';
 import type { Deadline } from './give-up.js';
+import { kindOf } from './mssql-dictionary.js';
 import { allErrors, mssqlError } from './mssql-errors.js';
 import { resultColumns, type MssqlSession, type Prepared } from './mssql-runner.js';
 import { plainRow, type ResultColumn } from './mssql-values.js';
@@ -64,13 +65,14 @@ export async function* mssqlStream(
       if (first !== undefined) throw mssqlError(first);
       if (columns === undefined) throw new StoreError('SYNTAX', 'the statement returns no rows: use execute');
       const types = columns;
+      const kinds = prepared.kinds ?? types.map(({ type }) => kindOf(type.toLowerCase()));
       const names = prepared.names ?? types.map(({ name }) => name);
       // Full ones while more may come; also without rows a reader learns the columns.
       while (rows.length >= batchRows || (ended && (rows.length > 0 || !told))) {
         const part = rows.slice(0, batchRows);
         rows = rows.slice(batchRows);
         told = true;
-        yield { columns: names, rows: part.map((row) => plainRow(row, types)) };
+        yield { columns: names, kinds, rows: part.map((row) => plainRow(row, types)) };
       }
     }
   } finally {

@@ -1,7 +1,14 @@
 /** The calls of the store contract on one Oracle connection, inside a transaction or each for itself. Any thread. */
 import type oracledb from 'oracledb';
 import { cleanBinds, cleanRow } from './binds.js';
-import { StoreError, type BatchResult, type RowError, type RowSet, type SqlRow } from './driver.js';
+import {
+  StoreError,
+  type BatchResult,
+  type ColumnKind,
+  type RowError,
+  type RowSet,
+  type SqlRow,
+} from './driver.js';
 import { guard, type Deadline } from './give-up.js';
 import { toldName } from './oracle-dialect.js';
 import { isOfRow, oracleError, oracleFailure } from './oracle-errors.js';
@@ -10,6 +17,7 @@ import {
   bindValue,
   fetchHandler,
   plainRow,
+  resultKind,
   withPrintedDates,
   type OracleDriver,
 } from './oracle-values.js';
@@ -26,6 +34,7 @@ const LOB_ROWS = 16;
 export interface PreparedSelect {
   readonly sql: string;
   readonly columns: readonly string[];
+  readonly kinds: readonly ColumnKind[];
   readonly hasLobs: boolean;
 }
 
@@ -105,6 +114,7 @@ export class OracleSession {
     const prepared: PreparedSelect = {
       sql: withPrintedDates(text, columns, driver),
       columns: columns.map(({ name }) => toldName(name)),
+      kinds: columns.map((column) => resultKind(column, driver)),
       hasLobs: columns.some(({ dbType }) => lobs.some((lob) => lob === dbType)),
     };
     this.shared.put(sql, prepared);
@@ -122,7 +132,7 @@ export class OracleSession {
     if (rows.length > maxRows) {
       throw new StoreError('TOO_MANY_ROWS', `more than ${maxRows} rows: use stream or a limit`);
     }
-    return { columns: select.columns, rows: rows.map(plainRow) };
+    return { columns: select.columns, kinds: select.kinds, rows: rows.map(plainRow) };
   }
 
   /** Batches of rows off a cursor; leaving the loop closes it. @param newDeadline one for each batch */
@@ -146,7 +156,8 @@ export class OracleSession {
         const rows = (await this.call(deadline, () => from.getRows(size))) as unknown[][];
         deadline.done();
         // Also without rows a reader learns the columns.
-        if (rows.length > 0 || first) yield { columns: select.columns, rows: rows.map(plainRow) };
+        if (rows.length > 0 || first)
+          yield { columns: select.columns, kinds: select.kinds, rows: rows.map(plainRow) };
         if (rows.length < size) return;
         deadline = newDeadline();
       }

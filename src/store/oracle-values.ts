@@ -4,14 +4,14 @@
  * in Oracle: an empty text that was written is read as null. Any thread.
  */
 import type oracledb from 'oracledb';
-import { StoreError, type SqlRow, type SqlValue } from './driver.js';
+import { StoreError, type ColumnKind, type SqlRow, type SqlValue } from './driver.js';
 
 /** The part of the driver that is used here. Tests replace it. */
 export type OracleDriver = Pick<
   typeof oracledb,
   | 'createPool' | 'initOracleClient' | 'DB_TYPE_NUMBER' | 'DB_TYPE_VARCHAR' | 'DB_TYPE_RAW' | 'DB_TYPE_CLOB' | 'DB_TYPE_NCLOB' | 'DB_TYPE_BLOB'
   | 'DB_TYPE_DATE' | 'DB_TYPE_TIMESTAMP' | 'DB_TYPE_TIMESTAMP_LTZ' | 'DB_TYPE_TIMESTAMP_TZ' | 'DB_TYPE_LONG' | 'DB_TYPE_LONG_RAW'
-  | 'DB_TYPE_INTERVAL_DS' | 'DB_TYPE_INTERVAL_YM' | 'DB_TYPE_NCHAR' | 'DB_TYPE_NVARCHAR'
+  | 'DB_TYPE_INTERVAL_DS' | 'DB_TYPE_INTERVAL_YM' | 'DB_TYPE_NCHAR' | 'DB_TYPE_NVARCHAR' | 'DB_TYPE_CHAR' | 'DB_TYPE_BINARY_DOUBLE' | 'DB_TYPE_BINARY_FLOAT'
 >; // prettier-ignore
 export type OracleColumn = Pick<oracledb.Metadata<unknown>, 'name' | 'dbType' | 'precision' | 'scale'>;
 export type BindDef = oracledb.BindDefinition;
@@ -109,6 +109,36 @@ export function withPrintedDates(
   });
   if (unique) return `SELECT ${list.join(', ')} FROM (${sql}\n)`;
   return `WITH SWITCHYARD_Q (${names.join(', ')}) AS (${sql}\n) SELECT ${list.join(', ')} FROM SWITCHYARD_Q`;
+}
+
+/** What a column of a result is. */
+export function resultKind({ dbType, scale }: OracleColumn, driver: OracleDriver): ColumnKind {
+  switch (dbType) {
+    case driver.DB_TYPE_NUMBER:
+      return scale === 0 ? 'integer' : 'decimal';
+    case driver.DB_TYPE_BINARY_DOUBLE:
+    case driver.DB_TYPE_BINARY_FLOAT:
+      return 'float';
+    case driver.DB_TYPE_DATE:
+    case driver.DB_TYPE_TIMESTAMP:
+    case driver.DB_TYPE_TIMESTAMP_LTZ:
+    case driver.DB_TYPE_TIMESTAMP_TZ:
+      return 'date';
+    case driver.DB_TYPE_RAW:
+    case driver.DB_TYPE_BLOB:
+    case driver.DB_TYPE_LONG_RAW:
+      return 'bytes';
+    case driver.DB_TYPE_VARCHAR:
+    case driver.DB_TYPE_NVARCHAR:
+    case driver.DB_TYPE_CHAR:
+    case driver.DB_TYPE_NCHAR:
+    case driver.DB_TYPE_CLOB:
+    case driver.DB_TYPE_NCLOB:
+    case driver.DB_TYPE_LONG:
+      return 'text';
+    default:
+      return 'other';
+  }
 }
 
 /** Format of TO_CHAR; '' is none; undefined: not to be printed. */

@@ -91,6 +91,7 @@ describe('values of SQL Server', () => {
     await store.query(sql, ['y']);
     expect(first).toEqual({
       columns: ['price', 'price', 'at'],
+      kinds: ['decimal', 'integer', 'date'],
       rows: [['1234567890123456789012345678.0123456789', 2, '2026-01-02 03:04:05.1234567 +08:00']],
     });
     const calls = fake.calls.slice(before);

@@ -92,6 +92,7 @@ describe('values of Oracle', () => {
       "SELECT * FROM t WHERE a = ? AND b <> '?' -- why?\n AND c = q'[it's ?]'",
       [1],
     );
+    expect(set.kinds).toEqual(['decimal', 'integer', 'decimal', 'decimal', 'text', 'bytes', 'text']);
     expect(set.columns).toEqual(['id', 'big', 'price', 'free', 'note', 'raw1', '"Odd"']);
     expect(set.rows).toEqual([
       [5, 12345678901234567890n, '5', '0.25', 'long text', Buffer.from([1, 2]), 'x'],
@@ -133,7 +134,11 @@ describe('values of Oracle', () => {
     }));
     const store = await opened(fake);
     const set = await store.query('SELECT a.d, b.d FROM a, b');
-    expect(set).toEqual({ columns: ['d', 'd'], rows: [['2026-01-02 03:04:05', 'x']] });
+    expect(set).toEqual({
+      columns: ['d', 'd'],
+      kinds: ['date', 'text'],
+      rows: [['2026-01-02 03:04:05', 'x']],
+    });
     expect(fake.statements()[1]).toBe(
       `WITH SWITCHYARD_Q ("C1", "C2") AS (SELECT a.d, b.d FROM a, b\n)` +
         ` SELECT TO_CHAR("C1", 'YYYY-MM-DD HH24:MI:SS') AS "C1", "C2" FROM SWITCHYARD_Q`,
