@@ -10,7 +10,7 @@ const DEFAULT_BATCH = 1_000;
 /** A batch ends early at about so many characters, so that wide rows do not fill the reader's memory. */
 const BATCH_CHARS = 4 << 20;
 /** Rows fetched to learn how wide they are. */
-const FIRST_ROWS = 100;
+const FIRST_ROWS = 16;
 /** A cursor nobody reads from holds a snapshot, and so the server's old row versions. */
 const IDLE = 60_000;
 

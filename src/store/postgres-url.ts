@@ -1,7 +1,7 @@
 /**
  * `postgres://user:password@host:port/database?options`, user, password and database percent-encoded. Options:
  * `ssl=disable` (default), `require` (encrypted, the server not checked) or `verify` (certificate and host name checked, `ca=FILE` for
- * one of your own); `socket=FOLDER` instead of the host; `lock_wait=SECONDS` until a locked row is BUSY (5); `schema=a,b` where tables
+ * one of your own); `socket=FOLDER` of the server's socket, whatever the host says; `lock_wait=SECONDS` until a locked row is BUSY (5); `schema=a,b` where tables
  * are looked for (default: as the server has it).
  */
 import { readFile } from 'node:fs/promises';
