@@ -66,7 +66,7 @@ export class Pass {
   async read(from: SqlKey | undefined): Promise<'end' | 'again' | 'stopped'> {
     const { store, settings, plan, sent, render, outbox } = this.options;
     const query = plan.read(from);
-    if (sent !== undefined) sent.begin(BigInt(from ?? 0));
+    sent?.begin(BigInt(from ?? 0), this.key === undefined ? undefined : BigInt(this.key));
     try {
       const choose = sent && ((rows: readonly SqlRow[]) => this.unsent(sent, rows));
       for await (const batch of batchesOf(store, query, settings, render, this.run, choose)) {

@@ -51,16 +51,19 @@ export class SentKeys {
     return this.cut;
   }
 
-  /** A new pass over the overlap: what was sent until now is known from now on. @param from keys below it are of no interest */
-  begin(from: bigint): void {
-    this.known = merged(this.known, this.fresh).filter((_, i, all) => (all[i | 1] ?? 0n) > from);
+  /**
+   * A new pass over the overlap: what was sent until now is known from now on. @param from keys up to it are of no interest.
+   * @param upTo of the rows taken so far, those up to this key were sent; undefined: none
+   */
+  begin(from: bigint, upTo: bigint | undefined): void {
+    this.known = within(merged(this.known, this.sentBy(upTo)), from);
     this.fresh = [];
     this.at = 0;
     this.previous = undefined;
   }
 
   /**
-   * The rows not sent yet; they count as sent now. @param rows in ascending order of an integer key
+   * The rows not sent yet. @param rows in ascending order of an integer key
    * @throws KeyOrderError for a key that is no integer, or not larger than the one before it
    */
   take(rows: readonly SqlRow[], keyAt: number): readonly SqlRow[] {
@@ -74,16 +77,27 @@ export class SentKeys {
     return kept ?? rows;
   }
 
-  /** @param from only keys beyond it */
-  toText(from: bigint): string {
-    const all = merged(this.known, this.fresh);
+  /** @param from only keys beyond it. @param upTo as for `begin`: a step may end in the middle of the rows that were taken */
+  toText(from: bigint, upTo: bigint): string {
+    const all = within(merged(this.known, this.sentBy(upTo)), from);
     const parts: string[] = [];
     for (let i = 0; i < all.length; i += 2) {
       const [low = 0n, high = 0n] = [all[i], all[i + 1]];
-      if (high > from) parts.push(low === high ? String(low) : `${low}:${high}`);
+      parts.push(low === high ? String(low) : `${low}:${high}`);
     }
     if (parts.length > MAX_RANGES) this.cut = true;
     return parts.slice(-MAX_RANGES).join(',');
+  }
+
+  private sentBy(upTo: bigint | undefined): bigint[] {
+    if (upTo === undefined) return [];
+    const out: bigint[] = [];
+    for (let i = 0; i < this.fresh.length; i += 2) {
+      const [low = 0n, high = 0n] = [this.fresh[i], this.fresh[i + 1]];
+      if (low > upTo) break;
+      out.push(low, high < upTo ? high : upTo);
+    }
+    return out;
   }
 
   private isNew(key: bigint): boolean {
@@ -107,6 +121,11 @@ export class SentKeys {
     this.cut ||= old < MAX_RANGES * 2;
     this.fresh.splice(0, Math.max(old, MAX_RANGES * 2));
   }
+}
+
+/** Ranges with keys beyond `from`. */
+function within(ranges: readonly bigint[], from: bigint): bigint[] {
+  return ranges.filter((_, i, all) => (all[i | 1] ?? 0n) > from);
 }
 
 /** Two ascending lists of ranges as one, neighbours joined. */

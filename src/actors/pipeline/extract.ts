@@ -156,7 +156,10 @@ class Extract implements Stage {
         if (files === 0 || key === undefined) return undefined;
         const expected = position;
         if (BigInt(key) > position) position = BigInt(key);
-        const keysSent = sent && { position: String(position), keys: sent.toText(position - overlap) };
+        const keysSent = sent && {
+          position: String(position),
+          keys: sent.toText(position - overlap, BigInt(key)),
+        };
         return { position, expected, memory: { name: names.given, sent: keysSent, full: undefined } };
       },
     });

@@ -1,0 +1,146 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { link, mkdir, readdir, readFile, unlink } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { afterEach, describe, expect, it } from 'vitest';
+import { Extracting, range, valuesOf } from '../../support/extracting.js';
+import { have, mariadb, postgres } from '../../support/servers.js';
+
+const HARNESS = fileURLToPath(new URL('../../support/run-stage.mjs', import.meta.url));
+const KILLS = 12;
+const ROWS = 1_500;
+
+let ex: Extracting | undefined;
+let child: ChildProcess | undefined;
+afterEach(async () => {
+  child?.kill('SIGKILL');
+  await ex?.close();
+});
+
+function start(open: Extracting, written: Record<string, string>, mode: 'once' | 'loop'): ChildProcess {
+  return spawn(process.execPath, [HARNESS, 'extract', JSON.stringify(open.params(written)), mode], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+}
+
+/** The next stage: takes files away as soon as they appear. A name that comes twice is an error of link(2). */
+class Consumer {
+  private stopped = false;
+  private readonly work: Promise<void>;
+
+  constructor(
+    private readonly out: string,
+    private readonly taken: string,
+  ) {
+    this.work = this.loop();
+  }
+
+  async stop(): Promise<void> {
+    this.stopped = true;
+    await this.work;
+  }
+
+  private async loop(): Promise<void> {
+    await mkdir(this.taken);
+    for (let last = false; !last; await sleep(20)) {
+      last = this.stopped;
+      for (const name of await readdir(this.out).catch(() => [])) {
+        if (name.startsWith('.')) continue;
+        await link(join(this.out, name), join(this.taken, name));
+        await unlink(join(this.out, name));
+      }
+    }
+  }
+}
+
+async function numbersIn(folder: string): Promise<number[]> {
+  const keys: number[] = [];
+  for (const name of await readdir(folder)) {
+    keys.push(...valuesOf(await readFile(join(folder, name), 'utf8'), 'keyid').map(Number));
+  }
+  return keys.sort((a, b) => a - b);
+}
+
+const sources: readonly (readonly [string, boolean, () => Promise<string | undefined>])[] = [
+  ['SQLite', true, async () => undefined],
+  ['MariaDB', have.mariadb, mariadb],
+  ['PostgreSQL', have.postgres, postgres],
+];
+
+describe('extract under SIGKILL', () => {
+  it.each(sources.filter(([, here]) => here))(
+    'sends every new row of %s once, and no file name twice',
+    { timeout: 240_000 },
+    async (_, __, url) => {
+      ex = await Extracting.open(await url());
+      await ex.fill(1, 0);
+      const conf = {
+        sql: 'select keyid, v from r where keyid>:1',
+        fields: 'keyid,v',
+        inc_field: 'keyid',
+        overlap: '200',
+        file_rows: '20',
+        step_files: '4',
+      };
+      const taken = join(ex.root, 'taken');
+      const consumer = new Consumer(ex.out, taken);
+      let killedAtWork = 0;
+      for (let round = 0; round < KILLS; round++) {
+        child = start(ex, conf, 'loop');
+        const exit = once(child, 'exit');
+        if (child.stdout) await once(child.stdout, 'data');
+        const from = round * ROWS + 1;
+        // The last five of each round are committed after the others were sent.
+        await ex.fill(from, from + ROWS - 6);
+        await sleep(Math.random() * 300);
+        await ex.fill(from + ROWS - 5, from + ROWS - 1);
+        await sleep(Math.random() * 150);
+        child.kill('SIGKILL');
+        await exit;
+        const traces = await readdir(join(ex.out, '.extract-extract')).catch(() => []);
+        if (traces.some((name) => name.startsWith('step'))) killedAtWork++;
+      }
+      child = start(ex, conf, 'once');
+      const [code] = (await once(child, 'exit')) as [number];
+      expect(code).toBe(0);
+      await consumer.stop();
+      const got = await numbersIn(taken);
+      // Lists of what is wrong: a difference of 18,000 numbers says nothing.
+      const seen = new Set(got);
+      expect({
+        missing: range(1, KILLS * ROWS).filter((key) => !seen.has(key)),
+        twice: got.filter((key, i) => got[i - 1] === key),
+      }).toEqual({ missing: [], twice: [] });
+      expect(await readdir(ex.out)).toEqual(['.extract-extract']);
+      expect(await readdir(join(ex.out, '.extract-extract'))).toEqual(['last.json']);
+      // Otherwise the kills came too early or too late to prove anything.
+      expect(killedAtWork).toBeGreaterThan(0);
+    },
+  );
+
+  it('goes on in the middle of a full extraction by key', { timeout: 240_000 }, async () => {
+    ex = await Extracting.open();
+    await ex.fill(1, 40_000);
+    const conf = {
+      sql: 'select keyid, v from r',
+      fields: 'keyid,v',
+      key: 'keyid',
+      file_rows: '20',
+      step_files: '10',
+    };
+    let kills = 0;
+    for (let code: number | null = null; code !== 0;) {
+      child = start(ex, conf, 'once');
+      const exit = once(child, 'exit') as Promise<[number | null]>;
+      if (child.stdout) await once(child.stdout, 'data');
+      const ended = await Promise.race([exit, sleep(150 + Math.random() * 500, undefined)]);
+      if (ended === undefined) child.kill('SIGKILL');
+      [code] = await exit;
+      if (code === null && ++kills > 200) throw new Error('it does not get on');
+    }
+    expect(kills).toBeGreaterThan(0);
+    expect(await ex.numbers()).toEqual(range(1, 40_000));
+  });
+});
