@@ -82,7 +82,7 @@ function optionsOf({ kind, labels, series }: Chart): Record<string, unknown> {
       type: 'value',
       scale: kind === 'line',
       splitLine: { lineStyle: { color: LINE } },
-      axisLabel: text,
+      axisLabel: { ...text, formatter: String },
     },
     series: series.map(({ name, data }) => ({
       name,

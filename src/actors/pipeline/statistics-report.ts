@@ -4,7 +4,7 @@ import { escapeXml } from '../../protocol/rowxml.js';
 import type { SqlRow, SqlValue } from '../../store/driver.js';
 import { chartSvg, type Chart } from './statistics-chart.js';
 import type { StatisticsValues } from './statistics-keys.js';
-import type { ResultColumn } from './statistics-sql.js';
+import { movePeriod, type ResultColumn } from './statistics-sql.js';
 import { REPORT_STYLE } from './statistics-style.js';
 
 export interface ReportInput {
@@ -18,6 +18,9 @@ export interface ReportInput {
 /** A spreadsheet would run what begins like this as a formula; numbers are left as they are. */
 const FORMULA = /^[=+\-@\t\r](?![\d.]+$)/;
 const MAX_CHARTS = 6;
+/** A chart has no more points than that between its first and last period; with more, empty ones are left out. */
+const MAX_POINTS = 5_000;
+const PERIOD = /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d$/;
 
 /** RFC 4180, with a header and CRLF. Text that a spreadsheet would take for a formula gets a `'` in front. */
 export function csvText({ columns, rows }: Pick<ReportInput, 'columns' | 'rows'>): string {
@@ -44,8 +47,13 @@ export async function htmlText(input: ReportInput, params: StatisticsValues): Pr
     `<${tag}${numeric[i] === true ? ' class="n"' : ''}>${text}</${tag}>`;
   const head = columns.map(({ name }, i) => cell('th', escapeXml(name), i)).join('');
   const first = params.kind === 'sql' ? rows.slice(0, params.report_rows) : newest(rows, params.report_rows);
+  const places = columns.map(({ kind }, i) => (kind === 'integer' ? 0 : decimalsIn(first, i)));
+  const text = (value: SqlValue, i: number): string => {
+    if (numeric[i] === true && typeof value === 'number') return value.toFixed(places[i] ?? 0);
+    return i === 0 ? label(value, params, true) : shown(value);
+  };
   const body = first
-    .map((row) => `<tr>${row.map((value, i) => cell('td', escapeXml(shown(value)), i)).join('')}</tr>`)
+    .map((row) => `<tr>${row.map((value, i) => cell('td', escapeXml(text(value, i)), i)).join('')}</tr>`)
     .join('\n');
   const count = first.length < rows.length ? `${first.length} of ${rows.length} rows` : `${rows.length} rows`;
   const facts = [span(input, params), count, `made ${now}`].filter((text) => text !== '');
@@ -79,6 +87,16 @@ function newest(rows: readonly SqlRow[], limit: number): readonly SqlRow[] {
     else list.push(row);
   }
   return [...periods.values()].reverse().flat().slice(0, limit);
+}
+
+/** Decimals of the column's longest value, so that the points stand below each other. */
+function decimalsIn(rows: readonly SqlRow[], column: number): number {
+  let most = 0;
+  for (const row of rows) {
+    const digits = /^-?\d+\.(\d+)$/.exec(String(row[column]))?.[1];
+    if (digits !== undefined) most = Math.max(most, Math.min(digits.length, 10));
+  }
+  return most;
 }
 
 function span({ rows }: ReportInput, params: StatisticsValues): string {
@@ -147,14 +165,14 @@ function rankingChart(
 }
 
 function totals(title: string, at: number, rows: readonly SqlRow[], params: StatisticsValues): Chart {
-  const sums = new Map<SqlValue, number>();
+  const sums = new Map<SqlValue, number>(periodsOf(rows, params).map((period) => [period, 0]));
   for (const row of rows) sums.set(row[0] ?? null, (sums.get(row[0] ?? null) ?? 0) + (number(row[at]) ?? 0));
   const labels = [...sums.keys()].map((period) => label(period, params));
   return { title, kind: 'bar', labels, series: [{ name: title, data: [...sums.values()] }] };
 }
 
 function byGroup(title: string, at: number, rows: readonly SqlRow[], params: StatisticsValues): Chart {
-  const periods = [...new Set(rows.map((row) => row[0] ?? null))];
+  const periods = periodsOf(rows, params);
   const place = new Map(periods.map((period, i) => [period, i]));
   const groups = new Map<string, (number | null)[]>();
   for (const row of rows) {
@@ -192,6 +210,19 @@ function byGroup(title: string, at: number, rows: readonly SqlRow[], params: Sta
     labels,
     series: [pick('largest', largest), pick('mean', mean), pick('least', least)],
   };
+}
+
+/** From the first to the last, also those without rows. */
+function periodsOf(rows: readonly SqlRow[], params: StatisticsValues): readonly SqlValue[] {
+  const [first, last] = [shown(rows[0]?.[0] ?? null), shown(rows[rows.length - 1]?.[0] ?? null)];
+  const all: string[] = [];
+  if (PERIOD.test(first) && PERIOD.test(last)) {
+    for (let at = first; at <= last && all.length <= MAX_POINTS; at = movePeriod(at, params.period, 1))
+      all.push(at);
+  }
+  const known = new Set<SqlValue>(all);
+  const fits = all.length <= MAX_POINTS && rows.every((row) => known.has(row[0] ?? null));
+  return fits ? all : [...new Set(rows.map((row) => row[0] ?? null))];
 }
 
 function number(value: SqlValue | undefined): number | null {

@@ -9,13 +9,14 @@ header p{margin:.3rem 0 1.4rem;color:var(--soft)}
 figure{margin:0 0 1.8rem}
 figcaption{margin-bottom:.4rem;font-weight:600}
 .wide{overflow-x:auto}
-svg{display:block;width:100%;min-width:36rem;height:auto}
-table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
+svg{display:block;width:100%;min-width:42rem;height:auto}
+table{border-collapse:collapse;min-width:min(100%,36rem);font-variant-numeric:tabular-nums}
 th,td{padding:.32rem .7rem;text-align:left;white-space:nowrap;border-bottom:1px solid var(--rule)}
 th{position:sticky;top:0;background:var(--paper);font-weight:600;color:var(--soft)}
 td:first-child,th:first-child{padding-left:.2rem}
 .n{text-align:right}
 tbody tr:nth-child(even){background:var(--row)}
 .none{padding:2rem 0;color:var(--soft)}
+@media (max-width:40rem){body{font-size:14px;padding:1rem .7rem 2rem}th,td{padding:.3rem .45rem}}
 @media print{body{max-width:none}svg{min-width:0}}
 `;
