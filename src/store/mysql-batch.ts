@@ -1,12 +1,13 @@
 /**
  * One statement for many rows. Inserts go many rows to a statement; when one fails it is cut in two until the bad rows stand
- * alone, so one bad row among a thousand costs twenty small statements. The tables must be transactional: a failed
- * statement leaves nothing behind then.
+ * alone, so one bad row among a thousand costs twenty small statements. That needs an engine where a failed statement leaves nothing
+ * behind; on others every row has its own.
  */
 import { StoreError } from './driver.js';
 import type { BatchOptions, BatchResult, RowError, SqlRow, SqlValue, StoreErrorCode } from './driver.js';
 import type { Call } from './mysql-call.js';
 import { withBinds } from './mysql-call.js';
+import { isTransactional } from './mysql-engine.js';
 import { rowOf } from './mysql-errors.js';
 import { asRowInsert, literal, type RowInsert } from './mysql-text.js';
 
@@ -120,19 +121,26 @@ function tupleText(tuple: readonly string[], row: SqlRow): string {
   return text;
 }
 
-/** @throws StoreError when the batch failed as a whole; nothing is applied then */
+async function undoable(call: Call, table: string | undefined): Promise<boolean> {
+  return table !== undefined && (await isTransactional(call, table)) === true;
+}
+
+/**
+ * @param options `engineKnown`: a failed statement leaves nothing behind that matters
+ * @throws StoreError when the batch failed as a whole; nothing is applied then
+ */
 export async function runBatch(
   call: Call,
   sql: string,
   rows: readonly SqlRow[],
-  options: BatchOptions,
+  options: BatchOptions & { readonly engineKnown?: boolean },
 ): Promise<BatchResult> {
   if (rows.length === 0) return { done: 0, duplicates: [], errors: [] };
   const batch = new Batch(call, rows, options.onDuplicate === 'skip');
-  await atomically(call, async () => {
-    const insert = asRowInsert(sql);
-    await (insert === undefined ? batch.oneByOne(sql) : batch.inserts(insert));
-  });
+  const insert = asRowInsert(sql);
+  const whole =
+    insert !== undefined && (options.engineKnown === true || (await undoable(call, insert.table)));
+  await atomically(call, () => (whole ? batch.inserts(insert) : batch.oneByOne(sql)));
   const { duplicates, errors } = batch;
   duplicates.sort((a, b) => a - b);
   errors.sort((a, b) => a.row - b.row);

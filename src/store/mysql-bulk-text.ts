@@ -33,6 +33,7 @@ export async function insertText(
     const inner = { ...call, inTransaction: true };
     const { duplicates, errors } = await runBatch(inner, sql, rows, {
       onDuplicate: mode === 'skip' ? 'skip' : 'error',
+      engineKnown: true,
     });
     const [bad] = errors;
     if (bad !== undefined) throw new StoreError(bad.code, bad.message, { row: row + bad.row });

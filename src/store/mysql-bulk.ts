@@ -13,6 +13,7 @@ import { atomically } from './mysql-batch.js';
 import { insertText } from './mysql-bulk-text.js';
 import type { Call } from './mysql-call.js';
 import { mysqlDialect } from './mysql-dialect.js';
+import { mustBeTransactional } from './mysql-engine.js';
 import { codeOfNumber, MysqlError, rowOf } from './mysql-errors.js';
 import { updateBulk } from './mysql-bulk-update.js';
 import { TabChunks } from './mysql-tab-chunks.js';
@@ -56,6 +57,7 @@ export async function runBulk(
   call.onGiveUp((why) => source.stop(why));
   const { onDuplicate = 'error', hex = [] } = options;
   try {
+    await mustBeTransactional(call, table);
     if (onDuplicate === 'update') return await updateBulk(call, table, columns, source, options);
     return await atomically(call, async () => {
       let rows = 0;

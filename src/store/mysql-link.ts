@@ -58,13 +58,14 @@ export class MysqlLink {
   usedAt = performance.now();
   /** The server does not take LOAD DATA LOCAL. */
   localRefused = false;
+  /** What mysql-engine.ts found out about tables. */
+  readonly transactional = new Map<string, boolean | undefined>();
   /** What mysql-stage.ts found out about tables. */
   readonly stagePlans = new Map<string, StagePlan>();
 
   private constructor(
     private readonly connection: Connection,
     readonly address: MysqlAddress,
-    readonly version: string,
   ) {
     connection.on('error', (error: Error) => {
       this.failure ??= storeError(error);
@@ -75,7 +76,7 @@ export class MysqlLink {
   }
 
   /** @throws StoreError OPEN when the server refuses us, LOST when it cannot be reached */
-  static async open(address: MysqlAddress, timeoutMs: number): Promise<MysqlLink> {
+  static async open(address: MysqlAddress, timeoutMs: number, signal?: AbortSignal): Promise<MysqlLink> {
     const connection = mysql.createConnection({
       ...address.connection,
       connectTimeout: Math.max(1, Math.min(CONNECT_TIMEOUT, Math.ceil(timeoutMs))),
@@ -85,17 +86,15 @@ export class MysqlLink {
       trace: false,
     });
     try {
-      const version = await new Promise<string>((resolve, reject) => {
-        connection.once('connect', ({ serverVersion }: { serverVersion: string }) => resolve(serverVersion));
-        connection.once('error', reject);
-      });
-      const link = new MysqlLink(connection, address, version);
+      await connected(connection, signal);
+      const link = new MysqlLink(connection, address);
       const wait = address.lockWaitSeconds;
       const give = setTimeout(() => link.destroy(), Math.max(1, timeoutMs));
       try {
         await link.run(
-          `SET SESSION sql_mode = '${SQL_MODE}', autocommit = 1, max_error_count = 65535, sql_notes = 1, max_heap_table_size = ${MAX_STAGE_BYTES},  innodb_lock_wait_timeout = ${wait}, ` +
-            `lock_wait_timeout = ${wait}, net_write_timeout = ${WIRE_TIMEOUT_SECONDS}, net_read_timeout = ${WIRE_TIMEOUT_SECONDS}`,
+          `SET SESSION sql_mode = '${SQL_MODE}', autocommit = 1, sql_notes = 1, max_error_count = 65535, ` +
+            `max_heap_table_size = ${MAX_STAGE_BYTES}, innodb_lock_wait_timeout = ${wait}, lock_wait_timeout = ${wait}, ` +
+            `net_write_timeout = ${WIRE_TIMEOUT_SECONDS}, net_read_timeout = ${WIRE_TIMEOUT_SECONDS}`,
         );
         await link.run('SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED');
       } finally {
@@ -103,7 +102,7 @@ export class MysqlLink {
       }
       return link;
     } catch (error) {
-      connection.destroy();
+      drop(connection);
       // Errors of the socket after the first one have nobody left to tell.
       connection.on('error', () => undefined);
       const known = storeError(error);
@@ -191,7 +190,7 @@ export class MysqlLink {
 
   /** Asked for each time: it is another one once TLS has begun. */
   private get socket(): Socket {
-    return (this.connection as unknown as { stream: Socket }).stream;
+    return socketOf(this.connection);
   }
 
   /**
@@ -217,16 +216,14 @@ export class MysqlLink {
         });
       });
     } finally {
-      other.destroy();
+      drop(other);
     }
   }
 
   /** At once, whatever runs. The server undoes what was not committed. */
   destroy(): void {
     this.failure ??= new StoreError('LOST', 'the connection was given up');
-    this.connection.destroy();
-    // The library only says goodbye politely, and a hung server would never answer.
-    this.socket.destroy();
+    drop(this.connection);
     this.connection.emit('end');
   }
 
@@ -235,6 +232,31 @@ export class MysqlLink {
     this.failure ??= new StoreError('CLOSED', 'closed');
     this.connection.end(() => undefined);
   }
+}
+
+/** Resolves when the server has let us in. @throws StoreError CANCELLED, or what the library says */
+async function connected(connection: Connection, signal: AbortSignal | undefined): Promise<void> {
+  let abort: () => void = () => undefined;
+  try {
+    await new Promise<void>((resolve, reject) => {
+      abort = () => reject(new StoreError('CANCELLED', 'cancelled by the caller'));
+      signal?.addEventListener('abort', abort, { once: true });
+      connection.once('connect', () => resolve());
+      connection.once('error', reject);
+    });
+  } finally {
+    signal?.removeEventListener('abort', abort);
+  }
+}
+
+function socketOf(connection: Connection): Socket {
+  return (connection as unknown as { stream: Socket }).stream;
+}
+
+/** The library alone would only say goodbye politely, and a hung server never answers. */
+function drop(connection: Connection): void {
+  connection.destroy();
+  socketOf(connection).destroy();
 }
 
 function readDone(result: unknown): Done {

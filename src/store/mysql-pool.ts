@@ -142,13 +142,13 @@ export class MysqlPool {
       if (pause > 0) await rest(pause, limits, `: ${this.lastError}`);
       if (this.closed) throw new StoreError('CLOSED', `${this.address.label} was closed`);
       try {
-        const link = await MysqlLink.open(this.address, remaining(limits));
+        const link = await MysqlLink.open(this.address, remaining(limits), limits.signal);
         this.pause = 0;
         this.retryAt = 0;
         return link;
       } catch (error) {
         const known = error as StoreError;
-        if (known.code === 'OPEN') throw known;
+        if (known.code === 'OPEN' || known.code === 'CANCELLED') throw known;
         this.lastError = known.message;
         this.pause = Math.min(LONGEST_PAUSE, this.pause === 0 ? FIRST_PAUSE : this.pause * 2);
         this.retryAt = performance.now() + this.pause;

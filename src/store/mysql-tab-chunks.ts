@@ -61,7 +61,7 @@ export class TabChunks {
         at = lf + 1;
       }
       if (at < chunk.length) this.rest = chunk.subarray(at);
-      this.midRow = at > 0 && chunk[at - 1] !== LF;
+      if (at > 0) this.midRow = chunk[at - 1] !== LF;
       for (let from = 0; from < at; from += PIECE) yield chunk.subarray(from, Math.min(at, from + PIECE));
     }
     if (this.midRow && this.ended) {

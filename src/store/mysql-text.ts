@@ -84,6 +84,8 @@ export function mustBringRows(sql: string): void {
 export interface RowInsert {
   /** `INSERT INTO t (a, b) VALUES ` */
   readonly head: string;
+  /** Without quotes; undefined when its name is written in a way not understood here. */
+  readonly table: string | undefined;
   /** `(`, `, `, `)`: the tuple around its values. */
   readonly tuple: readonly string[];
   /** ` ON DUPLICATE KEY UPDATE ...`, or empty. */
@@ -129,5 +131,13 @@ export function asRowInsert(sql: string): RowInsert | undefined {
   // A second tuple, a row alias or RETURNING would not survive the repetition.
   if (state !== 'tail' || tuple.length < 2 || !/^\s*(?:ON\s+DUPLICATE\s+KEY\s+UPDATE\b[^]*)?$/i.test(tail))
     return undefined;
-  return { head, tuple, tail };
+  return { head, table: tableOf(head), tuple, tail };
+}
+
+function tableOf(head: string): string | undefined {
+  const [, name] =
+    /^\s*(?:INSERT|REPLACE)\s+(?:IGNORE\s+)?(?:INTO\s+)?((?:`[^`.]+`|[\w$]+)(?:\s*\.\s*(?:`[^`.]+`|[\w$]+))?)/i.exec(
+      head,
+    ) ?? [];
+  return name?.replace(/[`\s]/g, '');
 }

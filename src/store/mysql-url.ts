@@ -1,7 +1,7 @@
 /**
  * `mysql://user:password@host:port/database?options`, user, password and database percent-encoded. Options:
  * `ssl=disable` (default), `require` (encrypted, the server not checked) or `verify` (certificate and host name checked, `ca=FILE` for
- *one of your own); `socket=PATH` instead of the host; `lock_wait=SECONDS` until a locked row is BUSY (5).
+ *one of your own); `socket=PATH` to a server on this machine instead of the host, of which `localhost` is written then; `lock_wait=SECONDS` until a locked row is BUSY (5).
  * The session speaks utf8mb4, whatever the tables are in: the server converts (5.5.3 is the oldest that can).
  */
 import { readFile } from 'node:fs/promises';
