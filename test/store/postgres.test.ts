@@ -219,7 +219,7 @@ describe.skipIf(!have.postgres)('a PostgreSQL database', { timeout: 60_000 }, ()
     try {
       await Promise.all([other.version(), other.version()]);
       await store.query(
-        `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()`,
+        `SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()`,
       );
       // One call may find out; it has not been executed.
       const codes = [
@@ -231,7 +231,7 @@ describe.skipIf(!have.postgres)('a PostgreSQL database', { timeout: 60_000 }, ()
       for (const code of codes) expect(['fulfilled', 'LOST']).toContain(code);
       const work = other.transaction(async (tx) => {
         const [pid] = (await tx.query('SELECT pg_backend_pid()')).rows[0] ?? [];
-        await store.query('SELECT pg_terminate_backend(?)', [pid ?? null]);
+        await store.query('SELECT pg_terminate_backend(?, 5000)', [pid ?? null]);
         await tx.query('SELECT 1');
       });
       expect(await codeOf(work)).toBe('LOST');
