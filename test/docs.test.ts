@@ -143,7 +143,7 @@ describe('docs/dependencies.md', () => {
 
   it('lists only run-time packages that the program uses', () => {
     const sources = [...readSources(root, ['src'], ['.ts']).values()].join('\n');
-    const used = (name: string): boolean => sources.includes(`'${name}'`);
+    const used = (name: string): boolean => sources.includes(`'${name}'`) || sources.includes(`'${name}/`);
     const runtime = Object.keys({ ...manifest.dependencies, ...manifest.optionalDependencies });
     expect(runtime.filter((name) => !used(name))).toEqual([]);
     expect(used('no-such-package')).toBe(false);
