@@ -189,12 +189,19 @@ async function moveWithoutOverwriting(path: string, target: string): Promise<voi
     await link(path, target);
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
+    // A process that was killed between the two calls below has linked it already.
+    if (code === 'EEXIST' && (await isSameFile(path, target))) return unlink(path);
     if (code !== 'EXDEV' && code !== 'EPERM' && code !== 'ENOTSUP') throw error;
     await copyFile(path, target, constants.COPYFILE_EXCL);
     const copy = await open(target, 'r+');
     await copy.sync().finally(() => copy.close());
   }
   await unlink(path);
+}
+
+async function isSameFile(path: string, target: string): Promise<boolean> {
+  const [a, b] = await Promise.all([lstat(path), lstat(target)]);
+  return a.ino === b.ino && a.dev === b.dev;
 }
 
 function cut(list: Candidate[], limit: number): void {

@@ -5,7 +5,8 @@
 import { unlink } from 'node:fs/promises';
 import { reasonOf } from '../../runtime/errors.js';
 import { putAside, type Candidate, type ClaimedFile } from './file-claims.js';
-import type { DoneFiles, FileIdentity } from './load-done.js';
+import type { DoneFiles } from './load-done.js';
+import type { HashedFile } from './load-file.js';
 import type { LoadSettings } from './load-keys.js';
 import { isRetryable, StageError, type StageRun } from './stage-run.js';
 
@@ -24,13 +25,9 @@ export class FilesAway {
   ) {}
 
   /** Begins to move loaded files away, when those before them are gone. @throws StageError when those could not be moved */
-  async take(
-    files: readonly ClaimedFile[],
-    identities: readonly FileIdentity[],
-    run: StageRun,
-  ): Promise<void> {
+  async take(files: readonly HashedFile[], run: StageRun): Promise<void> {
     await this.settle();
-    this.moving = this.moveAll(files, new Map(identities.map((one) => [one.name, one])), run);
+    this.moving = this.moveAll(files, run);
     // Seen by the next settle.
     this.moving.catch(() => undefined);
   }
@@ -63,17 +60,11 @@ export class FilesAway {
     run.log.error('load.stuck-file', { file: file.path, reason, trouble: reasonOf(trouble) });
   }
 
-  private async moveAll(
-    files: readonly ClaimedFile[],
-    identities: ReadonlyMap<string, FileIdentity>,
-    run: StageRun,
-  ): Promise<void> {
+  private async moveAll(files: readonly HashedFile[], run: StageRun): Promise<void> {
     for (let at = 0; at < files.length; at += AT_ONCE) {
-      await Promise.all(files.slice(at, at + AT_ONCE).map((file) => this.move(file, run)));
-      for (const { name } of files.slice(at, at + AT_ONCE)) {
-        const identity = identities.get(name);
-        if (identity !== undefined) this.done.moved(identity);
-      }
+      const some = files.slice(at, at + AT_ONCE);
+      await Promise.all(some.map(({ file }) => this.move(file, run)));
+      for (const file of some) this.done.moved(file);
     }
   }
 

@@ -72,8 +72,8 @@ export class DoneFiles {
   constructor(private readonly options: DoneOptions) {}
 
   /** @returns which of these files were loaded before. Inside their transaction. @throws StoreError */
-  async known(tx: SqlRunner, files: readonly FileIdentity[]): Promise<Set<FileIdentity>> {
-    const done = new Set<FileIdentity>();
+  async known<F extends FileIdentity>(tx: SqlRunner, files: readonly F[]): Promise<Set<F>> {
+    const done = new Set<F>();
     if (files.length === 0) return done;
     const marks = files.map(() => '?').join(', ');
     const { rows } = await tx.query(

@@ -14,18 +14,22 @@ import { LoadSegments } from './load-segments.js';
 import { BadFileError, type TablePlan } from './load-table.js';
 import type { StageRun } from './stage-run.js';
 
-/** A file read and turned into tab text, waiting for its transaction. */
-export interface PreparedFile extends FileIdentity {
+/** A file whose content is known. */
+export interface HashedFile extends FileIdentity {
   readonly file: ClaimedFile;
+}
+
+/** A file read and turned into tab text, waiting for its transaction. */
+export interface PreparedFile extends HashedFile {
   readonly pieces: readonly Buffer[];
   readonly rows: number;
   readonly rejects: readonly BadBytes[];
 }
 
 export interface LoadOutcome {
-  readonly loaded: readonly FileIdentity[];
+  readonly loaded: readonly HashedFile[];
   /** Loaded before; nothing was done now. */
-  readonly known: readonly FileIdentity[];
+  readonly known: readonly HashedFile[];
   readonly rows: number;
   readonly rejected: number;
   readonly result: BulkResult;
@@ -126,7 +130,12 @@ export class FileLoader {
   ): Promise<LoadOutcome> {
     return this.transaction(store, run, async (tx) => {
       const known = await this.env.done.known(tx, files);
-      const fresh = files.filter((file) => !known.has(file));
+      const fresh = files.filter((file, i) => {
+        // Linked into the folder again by a process that was killed before it could give its claim up.
+        const again = files.findIndex(({ name, hash }) => name === file.name && hash === file.hash) < i;
+        if (again) known.add(file);
+        return !known.has(file);
+      });
       const rows = fresh.reduce((sum, file) => sum + file.rows, 0);
       if (fresh.length > 0) await this.before(tx, plan);
       const result = rows === 0 ? NOTHING : await plan.load(tx, piecesOf(fresh), this.limits());
@@ -152,7 +161,7 @@ export class FileLoader {
       if (await done.maybeKnown(tx, file)) {
         const reader = new FileReader(file, this.readLimits());
         for await (const piece of reader.pieces()) if (piece.length > 0) run.progress();
-        const identity = { name, size, mtimeMs, hash: reader.hash };
+        const identity = { name, size, mtimeMs, hash: reader.hash, file };
         const known = await done.known(tx, [identity]);
         if (known.size > 0) return { loaded: [], known: [identity], rows: 0, rejected: 0, result: NOTHING };
       }
@@ -184,7 +193,7 @@ export class FileLoader {
         );
       parsing.judge(rows);
       parsing.rejects.sort((a, b) => a.line - b.line);
-      const identity = { name, size, mtimeMs, hash: reader.hash };
+      const identity = { name, size, mtimeMs, hash: reader.hash, file };
       await this.keepRejects(file, reader.hash, parsing.rejects, run);
       await done.add(store, tx, [{ ...identity, rowsIn: rows, rowsRejected: rejected }], run.runId);
       return { loaded: [identity], known: [], rows, rejected, result };

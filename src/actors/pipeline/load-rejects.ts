@@ -2,9 +2,10 @@
  * Reject files: the refused records of one file, as they stood, with line and reason before each. They are row XML
  * themselves, so once mended they can be read again. Worker thread.
  */
+import { readdir, stat, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import iconv from 'iconv-lite';
-import { writeFileAtomic } from '../../runtime/atomic-file.js';
+import { TEMP_SUFFIX, writeFileAtomic } from '../../runtime/atomic-file.js';
 import type { BadBytes } from '../../protocol/rowxml-tab.js';
 
 export const REJECT_SUFFIX = '.reject';
@@ -74,4 +75,15 @@ function trimmed(record: Buffer): Buffer {
     .replace(/^(?:\s|<!--(?:(?!-->)[^])*-->|<data>|<\?xml[^<>]*\?>)+/, '')
     .replace(/\s+$|\s*<\/data>\s*$/, '');
   return Buffer.from(text, 'latin1');
+}
+
+/** Removes what killed writers of reject files left behind and nobody has touched for `olderThanMs`. Never throws. */
+export async function sweepRejects(folder: string, olderThanMs: number): Promise<void> {
+  for (const name of await readdir(folder).catch(() => [])) {
+    if (!name.includes(`${REJECT_SUFFIX}.`) || !name.endsWith(TEMP_SUFFIX)) continue;
+    const path = join(folder, name);
+    const info = await stat(path).catch(() => undefined);
+    if (info !== undefined && Date.now() - info.mtimeMs > olderThanMs)
+      await unlink(path).catch(() => undefined);
+  }
 }

@@ -69,7 +69,7 @@ class Replay implements Stage {
           counts.rowsOut += outcome.result.inserted + outcome.result.updated;
           counts.rowsRejected += outcome.rejected;
           run.log.info('load.replayed', { file: file.name, rows: outcome.rows, rejected: outcome.rejected });
-          await away.take([file], [...outcome.loaded, ...outcome.known], run);
+          await away.take([...outcome.loaded, ...outcome.known], run);
         } catch (error) {
           if (error instanceof StoreError && error.code === 'CANCELLED' && run.signal.aborted) return;
           if (!(error instanceof BadFileError)) throw error;

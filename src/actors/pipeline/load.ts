@@ -14,6 +14,7 @@ import { keys, loadSettings, type LoadParams, type LoadSettings } from './load-k
 import { FilesAway } from './load-away.js';
 import { checkTables, dryRun, previewRows } from './load-look.js';
 import { ChangingFileError } from './load-read.js';
+import { sweepRejects } from './load-rejects.js';
 import { rulesOf, type LoadRule } from './load-rules.js';
 import { BadFileError, TablePlans } from './load-table.js';
 import { isRetryable, type Stage, type StageEnv, type StageRun } from './stage-run.js';
@@ -154,7 +155,7 @@ export class Load implements Stage {
         group.alone === undefined
           ? await this.loader.group(store, group.plan, group.files, run)
           : await this.loader.alone(store, group.plan, group.alone, { careful: false, replay: false }, run);
-      await this.finish(group.alone === undefined ? files : [group.alone], outcome, started, store, run);
+      await this.finish(outcome, started, store, run);
     } catch (error) {
       if (isStop(error, run)) return;
       if (!isBadRows(error)) return this.groupFailed(group, error, run);
@@ -171,19 +172,13 @@ export class Load implements Stage {
     try {
       const plan = await this.plans.get(store, rule);
       const outcome = await this.loader.alone(store, plan, file, { careful: true, replay: false }, run);
-      await this.finish([file], outcome, started, store, run);
+      await this.finish(outcome, started, store, run);
     } catch (error) {
       if (!isStop(error, run)) await this.fileFailed(file, error, run);
     }
   }
 
-  private async finish(
-    files: readonly ClaimedFile[],
-    outcome: LoadOutcome,
-    started: number,
-    store: Store,
-    run: StageRun,
-  ): Promise<void> {
+  private async finish(outcome: LoadOutcome, started: number, store: Store, run: StageRun): Promise<void> {
     const { counts, log } = run;
     const { rows, rejected, result, known } = outcome;
     counts.files += outcome.loaded.length;
@@ -211,8 +206,8 @@ export class Load implements Stage {
     }
     for (const { name } of known.slice(0, 20))
       log.notice('load.known', { file: name, hint: 'it was loaded before; repeat = load loads it again' });
-    for (const file of files) this.troubles.delete(file.name);
-    await this.away.take(files, [...outcome.loaded, ...known], run);
+    for (const { name } of [...outcome.loaded, ...known]) this.troubles.delete(name);
+    await this.away.take([...outcome.loaded, ...known], run);
     await this.done.markGone(store, MARKS);
   }
 
@@ -247,10 +242,11 @@ export class Load implements Stage {
     return times;
   }
 
-  /** Once an hour. */
+  /** Once an hour: what nobody needs any more. */
   private async purge(run: StageRun): Promise<void> {
     if (run.signal.aborted || performance.now() < this.purgeAt) return;
     await this.away.settle();
+    await sweepRejects(this.settings.reject_path, this.settings.lease);
     const removed = await this.done.purge(
       await this.store.get(),
       this.later.size + this.away.stuck.size === 0,

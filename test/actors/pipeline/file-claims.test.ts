@@ -1,6 +1,17 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, mkdtemp, readdir, readFile, rename, rm, symlink, utimes, writeFile } from 'node:fs/promises';
+import {
+  link,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  symlink,
+  utimes,
+  writeFile,
+} from 'node:fs/promises';
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -131,5 +142,21 @@ describe('putting aside', () => {
       if (file !== undefined) await putAside(file, errors);
     }
     expect((await readdir(errors)).sort()).toEqual(['a.csv', 'a.csv.2', 'a.csv.3']);
+  });
+});
+
+describe('a file that is put aside', () => {
+  it('has one name there, also when the last one to do so was killed half way', async () => {
+    await put('a.csv');
+    const file = await claimFirst(await open());
+    if (file === undefined) throw new Error('nothing claimed');
+    const done = join(folder, 'done');
+    await mkdir(done);
+    await writeFile(join(done, 'a.csv'), 'an older one');
+    await link(file.path, join(done, 'a.csv.2'));
+    expect(await putAside(file, done)).toBe(join(done, 'a.csv.2'));
+    expect((await readdir(done)).sort()).toEqual(['a.csv', 'a.csv.2']);
+    expect(await readFile(join(done, 'a.csv.2'), 'utf8')).toBe('a.csv');
+    expect(await readdir(join(file.path, '..'))).toEqual([]);
   });
 });

@@ -1,4 +1,5 @@
-import { rename, rm, utimes, writeFile } from 'node:fs/promises';
+import { link, mkdir, rename, rm, utimes, writeFile } from 'node:fs/promises';
+import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createStage, keys } from '../../../src/actors/pipeline/load.js';
@@ -120,6 +121,21 @@ describe('the load stage', () => {
     expect(f.events('load.known').map(({ file: name }) => name)).toEqual(['A_1.xml', 'A_2.xml']);
     expect(await names(f.inbox)).toEqual([]);
     expect(await names(`${f.inbox}-done`)).toEqual(['A_1.xml', 'A_2.xml']);
+  });
+
+  it('loads a file once that stands both in a dead claim and in the folder', async () => {
+    await f.sql('CREATE TABLE T_LOG (obtid VARCHAR(5), t INTEGER)');
+    await f.put('A_1.xml', file(record({ obtid: 1 })));
+    const dead = join(f.inbox, '.claimed', `${hostname()}~999999999~0~load`);
+    await mkdir(dead, { recursive: true });
+    await link(join(f.inbox, 'A_1.xml'), join(dead, 'x-1~A_1.xml'));
+    expect(await f.load({ table: 'T_LOG', mode: 'insert' })).toMatchObject({
+      state: 'ok',
+      counts: { files: 1, rowsIn: 1 },
+    });
+    expect(await f.sql('SELECT count(*) FROM T_LOG')).toEqual([[1]]);
+    expect(await names(f.inbox)).toEqual([]);
+    expect(await names(`${f.inbox}-done`)).toEqual(['A_1.xml']);
   });
 
   it('loads the same name again when its content is new, and the same content only when told', async () => {
