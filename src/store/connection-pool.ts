@@ -9,6 +9,10 @@ import { granted, type Deadline } from './give-up.js';
 export interface PooledConnection {
   /** Set when it is of no use any more. */
   readonly lost: StoreError | undefined;
+  /** When it was last heard of, on the clock of `performance.now()`. */
+  readonly usedAt: number;
+  /** Asks the server. @returns false when it did not answer in time */
+  alive(timeoutMs: number): Promise<boolean>;
   /** Says goodbye, or cuts it when it is lost. */
   end(): void;
 }
@@ -29,6 +33,9 @@ interface Waiter<C> {
 
 const FIRST_PAUSE = 100;
 const LONGEST_PAUSE = 5_000;
+/** A connection unused for so many ms is asked whether it still lives: firewalls drop silent ones without a word. */
+const DOUBTFUL_AFTER = 30_000;
+const PING_TIMEOUT = 2_000;
 
 export class ConnectionPool<C extends PooledConnection> {
   private readonly idle: C[] = [];
@@ -61,7 +68,7 @@ export class ConnectionPool<C extends PooledConnection> {
       deadline.check();
       const connection = this.idle.pop();
       if (connection !== undefined) {
-        if (connection.lost === undefined) return connection;
+        if (await this.sound(connection, deadline)) return connection;
         this.forget(connection);
       } else if (this.open < this.options.maxConnections) {
         this.open += 1;
@@ -110,6 +117,12 @@ export class ConnectionPool<C extends PooledConnection> {
     next?.take(undefined);
   }
 
+  private async sound(connection: C, deadline: Deadline): Promise<boolean> {
+    if (connection.lost !== undefined) return false;
+    if (performance.now() - connection.usedAt < DOUBTFUL_AFTER) return true;
+    return connection.alive(Math.min(PING_TIMEOUT, deadline.left));
+  }
+
   private async connect(deadline: Deadline): Promise<C> {
     for (;;) {
       const pause = this.retryAt - performance.now();
@@ -126,6 +139,8 @@ export class ConnectionPool<C extends PooledConnection> {
         const { code, message } = error as StoreError;
         if (code !== 'LOST') throw error;
         this.lastError = message;
+        // Several may have tried at once: they are one attempt.
+        if (performance.now() < this.retryAt) continue;
         this.pause = Math.min(LONGEST_PAUSE, Math.max(FIRST_PAUSE, this.pause * 2));
         this.retryAt = performance.now() + this.pause;
       }

@@ -6,6 +6,8 @@ import { StoreError, type CallOptions } from './driver.js';
 
 /** How long a server may take to answer a cancellation before its connection is given up too (ms). */
 const CANCEL_GRACE = 3_000;
+/** Node's timers run at once when they are to run later than this (ms). */
+const LONGEST_TIMER = 2 ** 31 - 1;
 
 export class Deadline {
   /** Rejects when the time is over or the caller gave up; never fulfils. */
@@ -35,7 +37,7 @@ export class Deadline {
     this.over.catch(() => undefined);
     this.timer = setTimeout(
       () => this.stop(new StoreError('TIMEOUT', `it took longer than ${timeoutMs} ms`)),
-      Math.max(1, timeoutMs),
+      Math.min(LONGEST_TIMER, Math.max(1, timeoutMs)),
     );
     this.signal = options.signal;
     if (this.signal?.aborted === true) this.abort();
@@ -95,8 +97,9 @@ export async function guard<T>(
     const outcome = await Promise.race([call.then((value) => ({ value })), silence]);
     // It was faster than the cancellation, so it is applied.
     if (outcome !== 'silent') return { value: outcome.value, cancelled: true };
-  } catch {
-    throw deadline.error;
+  } catch (error) {
+    // The connection broke instead: nobody knows what became of it.
+    throw error instanceof StoreError && error.code === 'LOST' ? error : deadline.error;
   } finally {
     clearTimeout(timer);
   }

@@ -36,7 +36,8 @@ export async function runBatch(
   const errors = new Map<number, RowError>();
   const duplicates: number[] = [];
   const skip = options.onDuplicate === 'skip';
-  // Asked to leave duplicates out, the server can do it by itself for plain inserts: a row it left out changed nothing.
+  // Asked to leave duplicates out, the server can do it by itself for plain inserts: a row it left out changed nothing. So does a
+  // row that a trigger swallows; it counts as a duplicate.
   const leaveOut = skip && isPlainInsert(sql);
   const statement = leaveOut ? `${text} ON CONFLICT DO NOTHING` : text;
   let longest = LONGEST_RUN;

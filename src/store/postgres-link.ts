@@ -23,6 +23,8 @@ const SERVER_GRACE = 15_000;
 const LEAST_IDLE = 90_000;
 const CANCEL_TIMEOUT = 2_000;
 const UNDO_TIMEOUT = 5_000;
+/** The largest number of ms the server takes. */
+const MOST = 2 ** 31 - 1;
 
 /** A failed exchange, and which of its statements failed. */
 export class LinkError extends StoreError {
@@ -36,6 +38,7 @@ export class LinkError extends StoreError {
 
 export class PostgresLink implements PooledConnection {
   lost: StoreError | undefined;
+  usedAt = performance.now();
   /** Temporary tables made in this session, see postgres-bulk.ts. */
   readonly staging = new Set<string>();
   private serverTimeout = 0;
@@ -58,6 +61,7 @@ export class PostgresLink implements PooledConnection {
     const connectionTimeoutMillis = Math.max(1, Math.min(CONNECT_TIMEOUT, Math.ceil(timeoutMs)));
     const client = new pg.Client({ ...address.client, connectionTimeoutMillis });
     const link = new PostgresLink(client, address);
+    const timer = setTimeout(() => link.cut(), connectionTimeoutMillis + 1_000);
     try {
       await client.connect();
       const path = address.schemas.map((name) => quoteExactly(name)).join(', ');
@@ -68,16 +72,30 @@ export class PostgresLink implements PooledConnection {
       );
       return link;
     } catch (error) {
-      client.end().catch(() => undefined);
+      link.cut();
       const { code, message } = storeError(error);
       throw new StoreError(code, `cannot open ${address.label}: ${message}`);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  async alive(timeoutMs: number): Promise<boolean> {
+    const timer = setTimeout(() => this.cut(), timeoutMs);
+    try {
+      await this.send(() => undefined);
+      return true;
+    } catch {
+      return false;
+    } finally {
+      clearTimeout(timer);
     }
   }
 
   /** Makes the server give up by itself some time after `timeoutMs`, should nobody be there to cancel. */
   async limit(timeoutMs: number): Promise<void> {
     if (timeoutMs <= this.serverTimeout) return;
-    const most = Math.ceil(timeoutMs + SERVER_GRACE);
+    const most = Math.min(MOST, Math.ceil(timeoutMs + SERVER_GRACE));
     const idle = Math.max(most, LEAST_IDLE);
     await this.send((script) => {
       script.say(`SET statement_timeout = ${most}`);
@@ -114,7 +132,9 @@ export class PostgresLink implements PooledConnection {
     const exchange = new Exchange(write, reader);
     this.client.query(exchange);
     try {
-      return await exchange.outcome;
+      const outcome = await exchange.outcome;
+      this.usedAt = performance.now();
+      return outcome;
     } catch (error) {
       if (!(error instanceof ExchangeError)) throw error;
       throw new LinkError(storeError(error.cause), error.done);
@@ -176,10 +196,12 @@ export class PostgresLink implements PooledConnection {
 
   /** Polite when it is sound; at once when it is not. The server undoes what was not committed. */
   end(): void {
-    if (this.lost === undefined) {
-      this.client.end().catch(() => undefined);
-      return;
-    }
+    if (this.lost === undefined) this.client.end().catch(() => undefined);
+    else this.cut();
+  }
+
+  private cut(): void {
+    this.retire('no answer');
     (this.client.connection as unknown as { stream: { destroy(): void } }).stream.destroy();
   }
 }

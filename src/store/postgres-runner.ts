@@ -21,8 +21,8 @@ const MAX_DESCRIPTIONS = 200;
 export interface Loan {
   readonly link: PostgresLink;
   readonly deadline: Deadline;
-  /** Exactly once, whatever happened. */
-  giveBack(): void;
+  /** Whatever happened; a second time does nothing. */
+  readonly giveBack: () => void;
 }
 
 /** Tables described not long ago, for all runners of a store. */

@@ -16,6 +16,7 @@ const IDLE = 60_000;
 
 /**
  * @param first deadline of the first batch. @param next makes that of each further one
+ * @param giveBack the connection, of which nothing is wanted any more; may be called again by the caller
  * @throws StoreError
  */
 export async function* streamRows(
@@ -25,6 +26,7 @@ export async function* streamRows(
   options: StreamOptions,
   first: Deadline,
   next: () => Deadline,
+  giveBack: () => void,
 ): AsyncGenerator<RowSet> {
   const { text, count } = wireSql(sql);
   if (returnsNothing(sql)) throw new StoreError('SYNTAX', 'the statement returns no rows: use execute');
@@ -62,14 +64,15 @@ export async function* streamRows(
     return rows;
   };
 
+  let expired = false;
   try {
     let rows = await batch(first);
     first.done();
     for (;;) {
-      let expired = false;
       const idle = setTimeout(() => {
         expired = true;
-        void link.undo('ROLLBACK');
+        // The reader may never come back.
+        void link.undo('ROLLBACK').then(giveBack);
       }, IDLE).unref();
       try {
         yield { columns: reader?.columns ?? [], kinds: reader?.kinds ?? [], rows };
@@ -87,7 +90,7 @@ export async function* streamRows(
       if (rows.length === 0) return;
     }
   } finally {
-    await link.undo('ROLLBACK');
+    if (!expired) await link.undo('ROLLBACK');
   }
 }
 

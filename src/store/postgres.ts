@@ -51,21 +51,12 @@ class PostgresStore extends PostgresRunner implements Store {
   }
 
   async *stream(sql: string, binds: SqlRow = [], options: StreamOptions = {}): AsyncGenerator<RowSet> {
-    const deadline = new Deadline(options, this.timeoutMs);
-    let loan: Loan | undefined;
+    const deadlines = (): Deadline => new Deadline(options, this.timeoutMs);
+    const { link, deadline, giveBack } = await lend(this.streams, deadlines());
     try {
-      loan = await lend(this.streams, deadline);
-      yield* streamRows(
-        loan.link,
-        sql,
-        binds,
-        options,
-        deadline,
-        () => new Deadline(options, this.timeoutMs),
-      );
+      yield* streamRows(link, sql, binds, options, deadline, deadlines, giveBack);
     } finally {
-      if (loan === undefined) deadline.done();
-      loan?.giveBack();
+      giveBack();
     }
   }
 
@@ -96,13 +87,14 @@ async function lend(pool: ConnectionPool<PostgresLink>, deadline: Deadline): Pro
   try {
     link = await pool.acquire(deadline);
     await link.limit(deadline.left);
-    const lent = link;
+    let lent: PostgresLink | undefined = link;
     return {
       link,
       deadline,
       giveBack: () => {
         deadline.done();
-        pool.release(lent);
+        if (lent !== undefined) pool.release(lent);
+        lent = undefined;
       },
     };
   } catch (error) {
