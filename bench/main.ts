@@ -5,6 +5,7 @@ import { native } from './lib/native.js';
 import { optionHelp, parseOptions, type BenchOptions } from './lib/options.js';
 import { publish, type Report } from './lib/report.js';
 import { bridge } from './suites/bridge.js';
+import { extract, extractMemory } from './suites/extract.js';
 import { gzipFiles } from './suites/gzip-files.js';
 import { httpClose, httpStatic } from './suites/http.js';
 import { idleConnections } from './suites/idle-connections.js';
@@ -14,6 +15,7 @@ import { packets, packetsLogin, reactors } from './suites/packets.js';
 import { recover } from './suites/recover.js';
 import { rowxml } from './suites/rowxml.js';
 import { startTime } from './suites/start-time.js';
+import { transform } from './suites/transform.js';
 import { storeMysql } from './suites/store-mysql.js';
 import { sync } from './suites/sync.js';
 
@@ -38,6 +40,11 @@ const benches: Readonly<Record<string, Bench>> = {
   'start-time': { help: 'spawn to listening with the demo conf', run: startTime },
   bridge: { help: 'frames main -> worker -> main, 200 bytes; buffers and postMessage', run: bridge },
   mailbox: { help: 'in and out of a mailbox on one thread; an array of Buffers', run: mailbox },
+  extract: {
+    help: '1 M rows of MariaDB into row XML by the stage extract; a C program, the client',
+    run: extract,
+  },
+  'extract-memory': { help: 'memory of the stage extract for 10 M rows', run: extractMemory },
   'gzip-files': { help: '1,000 log files compressed in place; gzip(1) over two cores', run: gzipFiles },
   sync: {
     help: 'a table from one MariaDB server to another: refresh, increment, compare; dump and INSERT ... SELECT',
@@ -48,6 +55,10 @@ const benches: Readonly<Record<string, Bench>> = {
     run: storeMysql,
   },
   rowxml: { help: 'row XML to tab text on one thread; the same by strings', run: rowxml },
+  transform: {
+    help: 'CSV and NDJSON files into row XML by the stage transform; python3, awk',
+    run: transform,
+  },
   load: {
     help: 'files of row XML by the stage into MariaDB and SQLite (--only mariadb,sqlite); LOAD DATA, .import',
     run: load,
