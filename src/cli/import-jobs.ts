@@ -56,7 +56,7 @@ function byParams(type: string): Translate {
   };
 }
 
-/** Arguments in their order; '' is passed over. */
+/** Arguments in their order; '' is passed over, `a|b` is the first of these keys or aliases that the type has. */
 function byPosition(type: string, names: readonly string[], least: number): Translate {
   return (job, keysOf) => {
     const keys = keysOf('stage', type);
@@ -69,11 +69,15 @@ function byPosition(type: string, names: readonly string[], least: number): Tran
       };
     }
     const taken = new Map<string, string>([['every', `${job.period}s`]]);
-    for (const [i, name] of names.entries()) {
+    for (const [i, wanted] of names.entries()) {
       const value = job.args[i];
-      if (name === '' || value === undefined) continue;
-      const text = name === 'older_than' ? `${value}d` : name === 'charset' ? seedCharset(value) : value;
-      if (Object.hasOwn(keys, name)) taken.set(name, text);
+      if (wanted === '' || value === undefined) continue;
+      const name = wanted.split('|').find((one) => keyNamed(one, keys) !== undefined);
+      const key = name === undefined ? undefined : keyNamed(name, keys);
+      // A charset is of no use to a stage that has no such key.
+      if (key === undefined && wanted !== 'charset') return missing(`${type} (${wanted})`);
+      const text = key === 'older_than' ? `${value}d` : key === 'charset' ? seedCharset(value) : value;
+      if (key !== undefined) taken.set(key, text);
     }
     return stage(type, type, taken);
   };
@@ -86,6 +90,11 @@ function stage(
   notes: readonly string[] = [],
 ): Translation {
   return { sections: [{ kind: 'stage', name, keys: [['type', type], ...values] }], notes };
+}
+
+function keyNamed(name: string, keys: Keys): string | undefined {
+  if (Object.hasOwn(keys, name)) return name;
+  return Object.keys(keys).find((key) => keys[key]?.aliases?.includes(name));
 }
 
 function missing(type: string): Translation {
@@ -150,7 +159,7 @@ const PROGRAMS: Readonly<Record<string, Translate>> = {
   syncincrement: byParams('sync-increment'),
   syncinc: byParams('sync-increment'),
   syncincrementex: byParams('sync-increment'),
-  execsql: byPosition('exec-sql', ['file', 'store', 'charset'], 3),
+  execsql: byPosition('exec-sql', ['file|sqlfile|script|path', 'store|connstr', 'charset'], 3),
   deletefiles: byPosition('delete-files', OLD_FILES, 3),
   gzipfiles: byPosition('gzip-files', OLD_FILES, 3),
   webserver,

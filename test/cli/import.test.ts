@@ -3,8 +3,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { cli } from '../../src/cli.js';
+import { importScript } from '../../src/cli/import-conf.js';
 import { shellCommands } from '../../src/cli/import-shell.js';
 import { loadConf } from '../../src/cli/conf.js';
+import { defineKeys } from '../../src/runtime/schema.js';
 
 const words = (script: string): readonly (readonly string[])[] =>
   shellCommands(script).map((command) => [...command.words]);
@@ -205,5 +207,28 @@ describe('import of a reference deployment', () => {
       'line 5: deletetable: <nosuch> has no meaning here',
     ]);
     expect(await read('imported.conf')).toContain('store = sqlite:a.db');
+  });
+});
+
+describe('a program whose stage there is not yet', () => {
+  const script = '/t/procctl 120 /t/execsql /idc/cleardata.sql "127.0.0.1,root,pw,db,3306" utf8 /log/x.log\n';
+
+  it('waits as a comment until there is one', () => {
+    const before = importScript(script, () => undefined);
+    expect(before.conf).toContain('# [stage line-1-execsql]');
+    expect([before.done, before.left]).toEqual([0, 1]);
+    expect(before.report[0]?.text).toBe(
+      'execsql: the stage exec-sql is not yet available; it stands in the conf as a comment',
+    );
+  });
+
+  it('goes by the names or the aliases of its keys', () => {
+    const keys = defineKeys({
+      script: { type: 'path', help: 'Statements', reload: 'child' },
+      database: { type: 'secret', help: 'Database', reload: 'child', aliases: ['connstr'] },
+    });
+    const { conf, secrets } = importScript(script, () => keys);
+    expect(conf).toContain('script = /idc/cleardata.sql\ndatabase = file:secrets/exec-sql-database\n');
+    expect(secrets.get('exec-sql-database')).toBe('127.0.0.1,root,pw,db,3306');
   });
 });
