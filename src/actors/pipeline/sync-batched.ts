@@ -2,6 +2,7 @@
  * The batched refresh: a walk along the keys of both sides that brings what differs, a transaction for each batch. The next
  * batch is read while the last is written. Worker thread.
  */
+import type { SqlRow } from '../../store/driver.js';
 import { apply, beating, stillGone, type ApplyOptions } from './sync-apply.js';
 import type { SyncPlan } from './sync-plan.js';
 import { inOrder, Position } from './sync-pair.js';
@@ -13,6 +14,8 @@ export interface BatchedOptions extends ApplyOptions {
   readonly batchRows: number;
   /** Remove rows that the source does not have. */
   readonly detect: boolean;
+  /** Batches written at once, each in a transaction of its own. */
+  readonly writers: number;
   /** Of the conf, so that a position is not used for another table. */
   readonly print: string;
 }
@@ -23,31 +26,40 @@ interface Found {
   removed: number;
 }
 
-/** Interrupted, the next call goes on behind the last batch. @throws StoreError, StageError */
+/**
+ * Interrupted, the next call goes on behind the last batch, and then looks at what lies before it once more: when a call
+ * ends well, all of both tables was looked at. @throws StoreError, StageError
+ */
 export async function refreshBatched(plan: SyncPlan, run: StageRun, options: BatchedOptions): Promise<void> {
   const position = new Position(run, options.print);
   const start = await position.load();
   const { source } = plan;
-  if (start === undefined) {
-    const count = `SELECT COUNT(*) FROM ${source.table}${whereText({ sql: source.where, binds: [] })}`;
-    const total = await beating(run, source.store.query(count, [], options));
-    run.expect({ rows: Number(total.rows[0]?.[0]) });
-  } else {
+  const count = `SELECT COUNT(*) FROM ${source.table}${whereText({ sql: source.where, binds: [] })}`;
+  const total = await beating(run, source.store.query(count, [], options));
+  run.expect({ rows: Number(total.rows[0]?.[0]) });
+  if (start !== undefined) {
     const after = start.map(String).join(', ');
     run.log.notice('sync-refresh.goes-on', { table: plan.targetTable, after });
   }
   const found: Found = { missing: 0, changed: 0, removed: 0 };
   await inOrder(run, options.print, async (byBytes, anew) => {
-    const after = anew ? undefined : start;
-    const steps = walk(plan, { ...options, after, byBytes, stepRows: options.batchRows });
-    await inTurns(steps, async (step) => {
-      await bring(plan, step, run, options, found);
-      if (step.position !== undefined && !run.dryRun)
-        await position.save(step.position.slice(0, plan.key.length));
-    });
+    const from = anew ? undefined : start;
+    const pass = (range: { after?: SqlRow | undefined; upTo?: SqlRow }, keep: boolean): Promise<void> =>
+      inTurns(
+        walk(plan, { ...options, ...range, byBytes, stepRows: options.batchRows }),
+        (step) => bring(plan, step, run, options, found),
+        options.writers,
+        async (step) => {
+          if (keep && step.position !== undefined)
+            await position.save(step.position.slice(0, plan.key.length));
+        },
+      );
+    await pass({ after: from }, !run.dryRun);
+    if (run.signal.aborted) return;
+    if (!run.dryRun) await position.clear();
+    if (from !== undefined) await pass({ upTo: from }, false);
   });
   if (run.signal.aborted) return;
-  if (!run.dryRun) await position.clear();
   const event = run.dryRun ? 'sync-refresh.would-write' : 'sync-refresh.batched';
   run.log.info(event, { table: plan.targetTable, ...found });
 }
@@ -61,7 +73,8 @@ async function bring(
 ): Promise<void> {
   const remove = options.detect ? await stillGone(plan, step.extra, options) : [];
   const change = { insert: step.missing, update: step.changed, remove };
-  if (!run.dryRun) run.counts.rowsOut += await beating(run, apply(plan, change, options));
+  const written = run.dryRun ? 0 : await beating(run, apply(plan, change, options));
+  run.counts.rowsOut += written;
   run.counts.rowsIn += step.sourceRows;
   found.missing += step.missing.length;
   found.changed += step.changed.length;
@@ -69,16 +82,33 @@ async function bring(
   run.progress();
 }
 
-/** Works on one item while the next is being made. @throws what either throws, when both have ended */
-export async function inTurns<T>(items: AsyncIterable<T>, work: (item: T) => Promise<void>): Promise<void> {
-  let pending: Promise<void> = Promise.resolve();
+/**
+ * Works on items while the next is being made, on `width` of them at once. @param done called for each in their order, when it
+ * and all before it are through. @throws the first failure, when nothing is under way any more
+ */
+export async function inTurns<T>(
+  items: AsyncIterable<T>,
+  work: (item: T) => Promise<void>,
+  width = 1,
+  done: (item: T) => Promise<void> = async () => undefined,
+): Promise<void> {
+  const pending: { readonly item: T; readonly working: Promise<void> }[] = [];
+  const settle = async (): Promise<void> => {
+    const first = pending[0];
+    if (first === undefined) return;
+    await first.working;
+    pending.shift();
+    await done(first.item);
+  };
   try {
     for await (const item of items) {
-      await pending;
-      pending = work(item);
-      pending.catch(() => undefined);
+      if (pending.length >= width) await settle();
+      const working = work(item);
+      working.catch(() => undefined);
+      pending.push({ item, working });
     }
+    while (pending.length > 0) await settle();
   } finally {
-    await pending;
+    await Promise.allSettled(pending.map(({ working }) => working));
   }
 }

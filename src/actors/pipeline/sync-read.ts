@@ -18,6 +18,8 @@ export class UnsortedError extends Error {
 export interface ReadOptions {
   /** Rows after this key. */
   readonly after?: SqlRow | undefined;
+  /** Rows up to this key. */
+  readonly upTo?: SqlRow | undefined;
   /** Further condition. */
   readonly and?: Piece | undefined;
   /** The key's columns alone. */
@@ -35,7 +37,8 @@ export function orderedSelect(side: Side, plan: SyncPlan, options: ReadOptions):
       ? side.keys.map((key, i) => byteOrder(side.store.dialect, key, plan.comparisons[i]?.kind ?? 'other'))
       : side.keys;
   const after = options.after === undefined ? undefined : keyRange(keys, '>', options.after);
-  const where = all(side.where, options.and, after);
+  const upTo = options.upTo === undefined ? undefined : keyRange(keys, '<=', options.upTo);
+  const where = all(side.where, options.and, after, upTo);
   const columns = options.keysOnly === true ? side.columns.slice(0, side.keys.length) : side.columns;
   return {
     sql: `SELECT ${columns.join(', ')} FROM ${side.table}${whereText(where)} ORDER BY ${keys.join(', ')}`,

@@ -36,6 +36,14 @@ export const keys = defineKeys({
     help: 'Whether batched removes rows of the target that the source does not have',
     reload: 'child',
   },
+  writers: {
+    type: 'int',
+    default: '2',
+    min: 1,
+    max: 3,
+    help: 'batched without a link: batches written at the same time',
+    reload: 'child',
+  },
 });
 
 const TEXT_CHARACTERS = 256 << 10;
@@ -61,7 +69,7 @@ class SyncRefresh implements Stage {
   }
 
   async run(run: StageRun): Promise<void> {
-    const { link_table: link, statement_timeout: timeoutMs, batch_rows: batchRows } = this.params;
+    const { link_table: link, statement_timeout: timeoutMs, batch_rows: batchRows, writers } = this.params;
     await this.pair.use(async () => {
       const options = { timeoutMs, signal: run.signal };
       const detect = this.params.delete === 'detect';
@@ -69,7 +77,7 @@ class SyncRefresh implements Stage {
         const plan = await this.pair.plan({ needKey: this.needKey });
         if (link === '')
           await (this.needKey
-            ? refreshBatched(plan, run, { ...options, batchRows, detect, print: this.print })
+            ? refreshBatched(plan, run, { ...options, batchRows, detect, writers, print: this.print })
             : this.whole(plan, run, options));
         else {
           const { target } = await this.pair.open();

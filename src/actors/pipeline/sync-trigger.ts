@@ -86,7 +86,13 @@ class SyncTrigger implements Stage {
         }
         if (run.dryRun) return await this.look(plan, run);
         if (this.params.initial && (await run.state.get('initial')) !== this.print) {
-          await refreshBatched(plan, run, { ...options, batchRows, detect: true, print: this.print });
+          await refreshBatched(plan, run, {
+            ...options,
+            batchRows,
+            detect: true,
+            writers: 1,
+            print: this.print,
+          });
           if (run.signal.aborted) return;
           await run.state.set('initial', this.print);
         }
