@@ -94,7 +94,7 @@ export async function load(
       return await loadLocal(call, target, source, prepend(first.value, part), before);
     } catch (error) {
       source.check();
-      if (!(error instanceof MysqlError) || !LOCAL_REFUSED.has(error.number)) throw error;
+      if (!(error instanceof MysqlError) || !LOCAL_REFUSED.has(error.number)) throw located(error, before);
       // The server said so before it asked for data: the first piece is still in hand.
       call.link.localRefused = true;
     }
@@ -102,6 +102,13 @@ export async function load(
   const skipped = await insertText(call, target, prepend(first.value, part), before);
   source.check();
   return { rows: source.rowsOfPart, skipped, kept: undefined };
+}
+
+/** With REPLACE the errors stay errors, and name the row of their statement. */
+function located(error: unknown, before: number): unknown {
+  const row = error instanceof MysqlError ? rowOf(error.message) : undefined;
+  if (!(error instanceof MysqlError) || row === undefined) return error;
+  return new StoreError(error.code, error.message, { row: row + before });
 }
 
 async function* prepend(first: Buffer, rest: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
