@@ -9,6 +9,7 @@ import { keys as compareKeys } from './pipeline/compare.js';
 import { keys as archiveKeys } from './pipeline/archive.js';
 import { dataApiKeys } from './pipeline/data-api-keys.js';
 import { keys as deleteFilesKeys } from './pipeline/delete-files.js';
+import { keys as execSqlKeys } from './pipeline/exec-sql.js';
 import { keys as extractKeys } from './pipeline/extract-keys.js';
 import { keys as generateKeys } from './pipeline/generate.js';
 import { keys as gzipFilesKeys } from './pipeline/gzip-files.js';
@@ -107,6 +108,14 @@ export const actorTypes: readonly ActorType[] = [
     help: 'Rows that match move into history tables, in small batches by key',
     keys: archiveKeys,
     module: './pipeline/archive.js',
+    factory: 'factory',
+  },
+  {
+    type: 'exec-sql',
+    kind: 'stage',
+    help: 'The statements of an SQL file, one after the other',
+    keys: execSqlKeys,
+    module: './pipeline/exec-sql.js',
     factory: 'factory',
   },
   {

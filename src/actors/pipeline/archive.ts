@@ -13,6 +13,7 @@ import { LazyStore } from './lazy-store.js';
 import { countRows, describeSource, previewRows } from './purge.js';
 import { stageActor } from './stage.js';
 import type { Stage, StageEnv, StageRun } from './stage-run.js';
+import { beating } from './sync-apply.js';
 import { all, whereText, type Piece } from './sync-sql.js';
 
 export const keys = defineKeys({
@@ -112,7 +113,7 @@ class Archive implements Stage {
   }
 
   private async look(source: BatchSource, run: StageRun): Promise<void> {
-    const rows = await countRows(source, this.params.statement_timeout);
+    const rows = await beating(run, countRows(source, this.params.statement_timeout));
     run.counts.rowsIn += rows;
     run.log.info('archive.would-move', { table: source.table, rows });
   }
@@ -180,7 +181,7 @@ class Archive implements Stage {
   /** Rows without a date belong to no period. */
   private async undated({ source, tables, run, timeoutMs }: Work): Promise<void> {
     const where = `(${source.where}) AND ${tables.dateName()} IS NULL`;
-    const rows = await countRows({ ...source, where }, timeoutMs);
+    const rows = await beating(run, countRows({ ...source, where }, timeoutMs));
     if (rows === 0) return;
     run.counts.rowsIn += rows;
     run.counts.rowsRejected += rows;

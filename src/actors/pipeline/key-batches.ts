@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { StoreError, type Dialect, type SqlRow, type Store, type TableInfo } from '../../store/driver.js';
 import { all, condition, keyRange, whereText, type Piece } from './sync-sql.js';
 import { StageError, type StageRun } from './stage-run.js';
+import { beating } from './sync-apply.js';
 
 export interface BatchSource {
   readonly store: Store;
@@ -131,7 +132,8 @@ export class KeyBatches {
     let dense = false;
     let conflicts = 0;
     while (!run.signal.aborted) {
-      const began = dense && after !== undefined ? after : await this.firstMatch(all(after, toEnd));
+      const began =
+        dense && after !== undefined ? after : await beating(run, this.firstMatch(all(after, toEnd)));
       if (began === undefined) break;
       const upTo = await this.nth(all(began, toEnd));
       const where = all(
@@ -141,7 +143,7 @@ export class KeyBatches {
       );
       const started = performance.now();
       try {
-        const taken = await work({ where, size: this.size });
+        const taken = await beating(run, work({ where, size: this.size }));
         const ms = performance.now() - started;
         batches++;
         conflicts = 0;
@@ -153,7 +155,6 @@ export class KeyBatches {
       } catch (error) {
         conflicts = await this.smaller(error, conflicts, run);
       }
-      run.progress();
     }
     return { batches, longestMs };
   }

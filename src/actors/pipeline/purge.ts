@@ -9,6 +9,7 @@ import { KeyBatches, openSource, quotedKeys, type BatchSource } from './key-batc
 import { LazyStore } from './lazy-store.js';
 import { stageActor } from './stage.js';
 import type { Stage, StageEnv, StageRun } from './stage-run.js';
+import { beating } from './sync-apply.js';
 import { whereText } from './sync-sql.js';
 
 export const keys = batchKeys;
@@ -55,7 +56,7 @@ class Purge implements Stage {
   }
 
   private async look(source: BatchSource, run: StageRun): Promise<void> {
-    const rows = await countRows(source, this.params.statement_timeout);
+    const rows = await beating(run, countRows(source, this.params.statement_timeout));
     run.counts.rowsIn += rows;
     run.log.info('purge.would-delete', { table: source.table, rows });
   }
