@@ -1,0 +1,224 @@
+/**
+ * A million observations out of MariaDB into files of row XML, 1,000 rows a file: the stage with its ledger and its files synced,
+ * against a C program that prints rows as they come (peers/row-xml.c) and the dump of the database's own client. And the memory
+ * the stage takes for ten million rows.
+ */
+import { spawn, spawnSync } from 'node:child_process';
+import { chmodSync, closeSync, mkdirSync, openSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { createStage, keys } from '../../src/actors/pipeline/extract.js';
+import { runOnce, type RunResult } from '../../src/actors/pipeline/stage-run.js';
+import { parseValue } from '../../src/runtime/config-values.js';
+import type { Logger } from '../../src/runtime/log-contract.js';
+import type { KeySpec } from '../../src/runtime/schema.js';
+import { choose, inTemporaryFolder, type CaseResult, type Sample } from '../lib/compare.js';
+import { BenchDatabase, databaseMissing, observationSelect } from '../lib/database.js';
+import type { BenchOptions } from '../lib/options.js';
+import { output, source } from '../lib/paths.js';
+import type { Report } from '../lib/report.js';
+
+const ROWS = 1_000_000;
+const FILE_ROWS = 1_000;
+const MANY_ROWS = 10_000_000;
+const FIELDS = 'obtid,ddatetime,t,p,u,wd,wf,r,vis,keyid';
+const SELECT =
+  "SELECT obtid, date_format(ddatetime,'%Y%m%d%H%i%s'), t, p, u, wd, wf, r, vis, keyid FROM T_ZHOBTMIND";
+
+const silent: Logger = {
+  debug: () => undefined,
+  info: () => undefined,
+  notice: () => undefined,
+  warn: () => undefined,
+  error: () => undefined,
+  fatal: () => undefined,
+  child: () => silent,
+};
+
+/** @throws whatever made the run fail */
+async function extracted(dir: string, written: Readonly<Record<string, string>>): Promise<RunResult> {
+  const given: Readonly<Record<string, string>> = {
+    prefix: 'ZHOBTMIND',
+    suffix: 'bench',
+    file_rows: String(FILE_ROWS),
+    out: join(dir, 'out'),
+    fields: FIELDS,
+    ...written,
+  };
+  const params: Record<string, unknown> = {};
+  for (const [name, spec] of Object.entries(keys as Readonly<Record<string, KeySpec>>)) {
+    const text = given[name] ?? spec.default;
+    const parsed = text === undefined ? { value: undefined } : parseValue(spec, text);
+    if ('reason' in parsed) throw new Error(`${name} ${parsed.reason}`);
+    params[name] = parsed.value;
+  }
+  const env = { name: 'bench', params, log: silent, signal: new AbortController().signal };
+  const ledgerUrl = `sqlite:${join(dir, 'ledger.db')}`;
+  const result = await runOnce(createStage, env, { dryRun: false, ledgerUrl });
+  if (result.state === 'failed') throw result.error as Error;
+  return result;
+}
+
+function rowXmlProgram(): string {
+  const to = output('row-xml');
+  mkdirSync(output('.'), { recursive: true });
+  const flags = ['--cflags', '--libs'].map((flag) => {
+    const { stdout } = spawnSync('mariadb_config', [flag], { encoding: 'utf8' });
+    return (stdout ?? '').trim().split(/\s+/).filter(Boolean);
+  });
+  const args = [
+    '-O2',
+    '-std=gnu11',
+    ...(flags[0] ?? []),
+    '-o',
+    to,
+    source('peers/row-xml.c'),
+    ...(flags[1] ?? []),
+  ];
+  const { status, stderr } = spawnSync(process.env['CC'] ?? 'cc', args, { encoding: 'utf8' });
+  if (status !== 0) throw new Error(`row-xml: ${stderr}`);
+  return to;
+}
+
+/** @returns seconds */
+async function program(
+  command: string,
+  args: readonly string[],
+  url: URL,
+  to: string | undefined,
+): Promise<number> {
+  const began = performance.now();
+  const file = to === undefined ? undefined : openSync(to, 'w');
+  const child = spawn(command, args, {
+    env: { ...process.env, MYSQL_PWD: url.password },
+    stdio: ['ignore', file ?? 'ignore', 'inherit'],
+  });
+  const code = await new Promise<number | null>((resolve, reject) => {
+    child.once('error', reject);
+    child.once('close', resolve);
+  });
+  if (file !== undefined) closeSync(file);
+  if (code !== 0) throw new Error(`${command} ended with ${code}`);
+  return (performance.now() - began) / 1_000;
+}
+
+type Work = (dir: string, url: URL, select: string) => Promise<{ seconds: number; files: number }>;
+
+const byProgram: Work = async (dir, url, select) => {
+  const out = join(dir, 'out');
+  mkdirSync(out);
+  const args = [url.port, url.pathname.slice(1), select, FIELDS, out, String(FILE_ROWS)];
+  const seconds = await program(output('row-xml'), args, url, undefined);
+  return { seconds, files: readdirSync(out).length };
+};
+
+const byClient: Work = async (dir, url, select) => {
+  const args = ['--no-defaults', `--host=${url.hostname}`, `--port=${url.port}`, '--user=root', '--quick', '--batch', `--execute=${select}`, url.pathname.slice(1)]; // prettier-ignore
+  const to = join(dir, 'dump.tsv');
+  const seconds = await program('mariadb', args, url, to);
+  return { seconds, files: statSync(to).size > 0 ? ROWS / FILE_ROWS : 0 };
+};
+
+function byStage(written: Readonly<Record<string, string>>): Work {
+  return async (dir, url) => {
+    const { ms, counts } = await extracted(dir, { source: url.href, sql: SELECT, ...written });
+    if (counts.rowsOut !== ROWS) throw new Error(`${counts.rowsOut} rows`);
+    return { seconds: ms / 1_000, files: counts.files };
+  };
+}
+
+export async function extract(options: BenchOptions): Promise<Report> {
+  const missing = databaseMissing();
+  if (missing !== undefined) throw new Error(missing);
+  rowXmlProgram();
+  const cases: readonly { name: string; select: string; work: Readonly<Record<string, Work>> }[] = [
+    {
+      name: 'all rows, as they come',
+      select: SELECT,
+      work: {
+        extract: byStage({}),
+        'extract, sync = no': byStage({ sync: 'no' }),
+        'C program': byProgram,
+        'client dump': byClient,
+      },
+    },
+    {
+      name: 'new rows, by key, in steps',
+      select: `${SELECT} WHERE keyid > 0 ORDER BY keyid`,
+      work: { extract: byStage({ inc_field: 'keyid' }), 'C program': byProgram, 'client dump': byClient },
+    },
+  ];
+  return inTemporaryFolder(async (root) => {
+    // The server may run as a user of its own.
+    chmodSync(root, 0o711);
+    const folder = join(root, 'db');
+    mkdirSync(folder);
+    const database = await BenchDatabase.start(folder);
+    const results: CaseResult[] = [];
+    try {
+      await database.fillObservations('T_ZHOBTMIND', ROWS);
+      const url = new URL(database.url);
+      for (const { name, select, work } of cases) {
+        const start = (): Promise<never> => Promise.reject(new Error('no server of its own'));
+        const chosen = choose(
+          Object.keys(work).map((one) => ({ name: one, start })),
+          options,
+        );
+        const series = chosen.map((one) => ({ contestant: one.name, samples: [] as Sample[] }));
+        for (let round = 1; round <= options.rounds; round++) {
+          for (const { contestant, samples } of series) {
+            process.stderr.write(`${name}: round ${round} of ${options.rounds}, ${contestant}\n`);
+            const dir = join(root, 'run');
+            mkdirSync(dir);
+            const done = await (work[contestant] ?? byClient)(dir, url, select);
+            rmSync(dir, { recursive: true });
+            samples.push({ value: ROWS / done.seconds, failed: ROWS / FILE_ROWS - done.files, detail: done });
+          }
+        }
+        results.push({ name, series });
+      }
+    } finally {
+      await database.stop();
+    }
+    return { bench: 'extract', unit: 'rows/s', lessIsBetter: false, cases: results };
+  });
+}
+
+/** The table is made up by the server as it goes, so that only this process grows, if it does. */
+export async function extractMemory(options: BenchOptions): Promise<Report> {
+  const missing = databaseMissing();
+  if (missing !== undefined) throw new Error(missing);
+  return inTemporaryFolder(async (root) => {
+    // The server may run as a user of its own.
+    chmodSync(root, 0o711);
+    const folder = join(root, 'db');
+    mkdirSync(folder);
+    const database = await BenchDatabase.start(folder);
+    const samples: Sample[] = [];
+    try {
+      for (let round = 0; round < Math.min(options.rounds, 2); round++) {
+        const dir = join(root, 'run');
+        mkdirSync(dir);
+        const sizes: number[] = [];
+        const timer = setInterval(() => sizes.push(process.memoryUsage.rss()), 100);
+        const { counts, ms } = await extracted(dir, {
+          source: database.url,
+          sql: observationSelect(MANY_ROWS).replace(/ ORDER BY seq$/, ''),
+          fields: FIELDS.replace(',keyid', ''),
+        });
+        clearInterval(timer);
+        rmSync(dir, { recursive: true });
+        const middle = Math.max(...sizes.slice(0, sizes.length / 2)) / 2 ** 20;
+        const value = Math.max(...sizes) / 2 ** 20;
+        samples.push({
+          value,
+          failed: MANY_ROWS - counts.rowsOut,
+          detail: { firstHalf: middle, ms, counts },
+        });
+      }
+    } finally {
+      await database.stop();
+    }
+    const cases = [{ name: `${MANY_ROWS / 1e6} M rows`, series: [{ contestant: 'extract', samples }] }];
+    return { bench: 'extract-memory', unit: 'MiB', lessIsBetter: true, cases };
+  });
+}
