@@ -188,8 +188,11 @@ export class MysqlPool {
   }
 }
 
+/** The longest that Node's timers can wait; a longer one would fire at once. */
+const LONGEST_TIMER = 2 ** 31 - 1;
+
 export function remaining({ endBy }: Limits): number {
-  return Math.max(1, endBy - performance.now());
+  return Math.min(LONGEST_TIMER, Math.max(1, endBy - performance.now()));
 }
 
 /** @throws StoreError TIMEOUT at the deadline, CANCELLED */

@@ -3,7 +3,7 @@ import type { FieldPacket } from 'mysql2';
 import { StoreError, type ColumnKind, type RowSet, type SqlRow } from './driver.js';
 import type { MysqlLink } from './mysql-link.js';
 import { columnKind, rowReader, type WirePacket } from './mysql-rows.js';
-import { cancelled, tooLate, type Limits } from './mysql-pool.js';
+import { cancelled, remaining, tooLate, type Limits } from './mysql-pool.js';
 
 /** Batches read ahead: the next one arrives while this one is worked on. */
 const AHEAD = 2;
@@ -144,13 +144,10 @@ async function nextBatch(limits: Limits, onWake: (wake: () => void) => void): Pr
       end();
       reject(cancelled());
     };
-    const timer = setTimeout(
-      () => {
-        end();
-        reject(tooLate(limits));
-      },
-      Math.max(1, limits.endBy - performance.now()),
-    );
+    const timer = setTimeout(() => {
+      end();
+      reject(tooLate(limits));
+    }, remaining(limits));
     if (limits.signal?.aborted === true) return abort();
     limits.signal?.addEventListener('abort', abort, { once: true });
     onWake(() => {
