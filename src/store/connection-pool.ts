@@ -2,7 +2,6 @@
  * Connections of one store: opened when needed, at most so many, handed out in the order of asking. A server that went away is tried
  * again with growing pauses (100 ms doubling to 5 s) by the calls that need it, until their deadlines. Thread of the caller.
  */
-import { setTimeout as sleep } from 'node:timers/promises';
 import { StoreError } from './driver.js';
 import { granted, type Deadline } from './give-up.js';
 
@@ -126,7 +125,7 @@ export class ConnectionPool<C extends PooledConnection> {
   private async connect(deadline: Deadline): Promise<C> {
     for (;;) {
       const pause = this.retryAt - performance.now();
-      if (pause > 0) await Promise.race([sleep(pause), deadline.over]);
+      if (pause > 0) await rest(pause, deadline);
       this.check();
       deadline.check();
       try {
@@ -170,5 +169,15 @@ export class ConnectionPool<C extends PooledConnection> {
       void given.then((late) => late !== undefined && this.release(late));
       throw error;
     }
+  }
+}
+
+async function rest(ms: number, deadline: Deadline): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const rested = new Promise((resolve) => (timer = setTimeout(resolve, ms)));
+  try {
+    await Promise.race([rested, deadline.over]);
+  } finally {
+    clearTimeout(timer);
   }
 }

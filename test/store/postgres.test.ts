@@ -1,5 +1,5 @@
 /** What is PostgreSQL's own; the rest is in the contract suite. */
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { openStore, type Store } from '../../src/store/driver.js';
 import { nameParts, postgresDialect } from '../../src/store/postgres-dialect.js';
 import { parsePostgresUrl } from '../../src/store/postgres-url.js';
@@ -212,6 +212,23 @@ describe.skipIf(!have.postgres)('a PostgreSQL database', { timeout: 60_000 }, ()
     }
     expect(rows).toBe(60);
     expect(most).toBeLessThan(20);
+  });
+
+  it('takes its cursor back from a reader who is silent for a minute', async () => {
+    const small = await openStore(url, { maxConnections: 1 });
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    try {
+      const rows = small.stream('SELECT n FROM generate_series(1, 5000) n')[Symbol.asyncIterator]();
+      expect(await rows.next()).toMatchObject({ done: false, value: { columns: ['n'] } });
+      vi.advanceTimersByTime(60_000);
+      vi.useRealTimers();
+      // There is one connection for streams: it is free again, though nobody closed the first.
+      for await (const { rows: others } of small.stream('SELECT 1')) expect(others).toEqual([[1]]);
+      expect(await codeOf(rows.next())).toBe('TIMEOUT');
+    } finally {
+      vi.useRealTimers();
+      await small.close();
+    }
   });
 
   it('is found again after its connections were ended from outside', async () => {
