@@ -8,13 +8,18 @@ import { functions, MAX_TEXT } from './transform-functions.js';
 /** Values by field name; the same object may be used for each record. */
 export type Context = Record<string, unknown>;
 
+type Values = readonly (string | undefined)[];
+
 export interface Expression {
   /** Names of the fields it reads. */
   readonly fields: readonly string[];
-  /** @param values gives a field's text by its position in `fields`. @throws Error that says what went wrong */
-  evaluate(valueOf: (field: number) => string, line: number): string;
+  /**
+   * @param values of a record. @param places where in it each of `fields` stands; one that is missing is empty
+   * @throws ExpressionError that says what went wrong
+   */
+  evaluate(values: Values, places: readonly number[], line: number): string;
   /** For conditions. */
-  test(valueOf: (field: number) => string, line: number): boolean;
+  test(values: Values, places: readonly number[], line: number): boolean;
 }
 
 export interface ExpressionOptions {
@@ -83,9 +88,10 @@ export function compileExpression(text: string, options: ExpressionOptions): Exp
   if (!RESULTS.has(type)) throw new ExpressionError(`"${text}" is ${type}, which is no text`);
   const keys = names.map((name, i) => (identifiers.includes(name) ? name : `_v${i}`));
   const context: Context = { _file: options.file };
-  const run = (valueOf: (field: number) => string, line: number): unknown => {
-    for (let i = 0; i < keys.length; i++) context[keys[i] ?? ''] = valueOf(i);
-    context['_line'] = BigInt(line);
+  const usesLine = plain.includes('_line');
+  const run = (values: Values, places: readonly number[], line: number): unknown => {
+    for (let i = 0; i < keys.length; i++) context[keys[i] ?? ''] = values[places[i] ?? -1] ?? '';
+    if (usesLine) context['_line'] = BigInt(line);
     try {
       return parsed(context);
     } catch (error) {
@@ -94,8 +100,8 @@ export function compileExpression(text: string, options: ExpressionOptions): Exp
   };
   return {
     fields: names,
-    evaluate: (valueOf, line) => asText(run(valueOf, line), text),
-    test: (valueOf, line) => run(valueOf, line) === true,
+    evaluate: (values, places, line) => asText(run(values, places, line), text),
+    test: (values, places, line) => run(values, places, line) === true,
   };
 }
 

@@ -4,6 +4,7 @@ import { RE2JS } from 're2js';
 /** Longest text that an expression may make, in characters. */
 export const MAX_TEXT = 1 << 20;
 const MAX_PATTERNS = 200;
+const DECIMAL = /^[+-]?(?:\d+\.?\d*|\.\d+)$/;
 
 /** Names of times as the data centre writes them (spec data-centre 1.5), with the digits each stands for. */
 const PARTS: readonly (readonly [string, string])[] = [
@@ -72,17 +73,26 @@ function date(text: string, from: string, to: string): string {
 /** 10 to the power of `places` times the number, exact: the point moves. `shift("30.1", 1)` is 301, `shift("2345", -2)` is 23.45. */
 export function shift(text: string, places: bigint): string {
   if (text === '') return '';
-  const match = /^([+-]?)(\d*)(?:\.(\d*))?$/.exec(text);
-  const digits = (match?.[2] ?? '') + (match?.[3] ?? '');
-  if (!match || digits === '') throw new RangeError(`"${short(text)}" is no number`);
+  if (!DECIMAL.test(text)) throw new RangeError(`"${short(text)}" is no number`);
   if (places > 30n || places < -30n) throw new RangeError('shift moves the point by 30 places at most');
-  const point = (match[2] ?? '').length + Number(places);
-  const padded = '0'.repeat(Math.max(0, 1 - point)) + digits + '0'.repeat(Math.max(0, point - digits.length));
-  const at = Math.max(point, 1);
-  const whole = padded.slice(0, at).replace(/^0+(?=\d)/, '');
-  const rest = padded.slice(at).replace(/0+$/, '');
-  const sign = match[1] === '-' && /[1-9]/.test(digits) ? '-' : '';
-  return sign + whole + (rest === '' ? '' : `.${rest}`);
+  const by = Number(places);
+  const signed = text.startsWith('-') || text.startsWith('+');
+  const start = signed ? 1 : 0;
+  const dot = text.indexOf('.');
+  let whole = dot < 0 ? text.slice(start) : text.slice(start, dot);
+  let rest = dot < 0 ? '' : text.slice(dot + 1);
+  if (by >= 0) {
+    whole += rest.length >= by ? rest.slice(0, by) : rest.padEnd(by, '0');
+    rest = rest.slice(by);
+  } else {
+    const padded = whole.padStart(1 - by, '0');
+    rest = padded.slice(by) + rest;
+    whole = padded.slice(0, by);
+  }
+  if (whole.startsWith('0') || whole === '') whole = whole.replace(/^0+(?=\d)/, '') || '0';
+  if (rest.endsWith('0')) rest = rest.replace(/0+$/, '');
+  const result = rest === '' ? whole : `${whole}.${rest}`;
+  return text.startsWith('-') && /[1-9]/.test(result) ? `-${result}` : result;
 }
 
 /** Rounded to decimals, half away from zero, without the dust of binary numbers: `round(1.005, 2)` is 1.01. */

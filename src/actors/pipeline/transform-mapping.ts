@@ -164,28 +164,16 @@ export function compilePlan(mapping: Mapping, fields: readonly string[], file: s
     const shown = found.length > 500 ? `${found.slice(0, 500)}...` : found;
     throw new FieldsError(`${user} needs the field ${name}, which the file does not have; found: ${shown}`);
   };
-  /** Positions in the file of the fields an expression reads. */
-  const bind = (expression: Expression, user: string): ((values: Values, field: number) => string) => {
-    const places = expression.fields.map((name) => position(name, user));
-    return (values, field) => values[places[field] ?? -1] ?? '';
-  };
-  const compile = (text: string, condition: boolean, user: string): Expression => {
-    const wanted = attempt(() => compileExpression(text, { file, condition }));
-    for (const name of wanted.fields) position(name, user);
-    return wanted;
+  const compile = (text: string, condition: boolean, user: string): Bound => {
+    const expression = attempt(() => compileExpression(text, { file, condition }));
+    return { expression, places: expression.fields.map((name) => position(name, user)) };
   };
   const makers = columns.map(({ name, source }): Maker => {
     const field = fieldOf(source);
-    if (field !== undefined) return { at: position(field, `column ${name}`) };
-    const expression = compile(source, false, `column ${name}`);
-    const value = bind(expression, `column ${name}`);
-    return { at: -1, make: (values, line) => expression.evaluate((i) => value(values, i), line) };
+    if (field !== undefined) return { at: position(field, `column ${name}`), bound: undefined };
+    return { at: -1, bound: compile(source, false, `column ${name}`) };
   });
-  const filters = mapping.filters.map((text) => {
-    const expression = compile(text, true, 'the filter');
-    const value = bind(expression, 'the filter');
-    return (values: Values, line: number) => expression.test((i) => value(values, i), line);
-  });
+  const filters = mapping.filters.map((text) => compile(text, true, 'the filter'));
   const checks = columns.map(({ name }): Check | undefined => {
     const text = mapping.checks.get(name);
     return text === undefined ? undefined : attempt(() => compileChecks(text));
@@ -193,27 +181,33 @@ export function compilePlan(mapping: Mapping, fields: readonly string[], file: s
   return { columns: columns.map(({ name }) => name), apply: applier(columns, makers, checks, filters) };
 }
 
-type Values = readonly (string | undefined)[];
+/** An expression, and where the fields it reads stand in the records of this file. */
+interface Bound {
+  readonly expression: Expression;
+  readonly places: readonly number[];
+}
 
 interface Maker {
-  /** Position of a field that is copied; -1: `make` it. */
+  /** Position of a field that is copied; -1: it is computed. */
   readonly at: number;
-  readonly make?: (values: Values, line: number) => string;
+  readonly bound: Bound | undefined;
 }
 
 function applier(
   columns: readonly MappedColumn[],
   makers: readonly Maker[],
   checks: readonly (Check | undefined)[],
-  filters: readonly ((values: Values, line: number) => boolean)[],
+  filters: readonly Bound[],
 ): Plan['apply'] {
   return (values, line, out) => {
     try {
-      for (const filter of filters) if (!filter(values, line)) return '';
+      for (const { expression, places } of filters) if (!expression.test(values, places, line)) return '';
       for (let i = 0; i < makers.length; i++) {
         const maker = makers[i];
         if (maker === undefined) continue;
-        const value = maker.make === undefined ? (values[maker.at] ?? '') : maker.make(values, line);
+        const { at, bound } = maker;
+        const value =
+          bound === undefined ? (values[at] ?? '') : bound.expression.evaluate(values, bound.places, line);
         const reason = checks[i]?.(value);
         if (reason !== undefined) return `${columns[i]?.name} ${reason}`;
         out[i] = value;

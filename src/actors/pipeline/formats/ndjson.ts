@@ -13,8 +13,13 @@ import { bytesOf } from './input.js';
 import { flatten } from './json-values.js';
 import { encodingOf, linesOf } from './text.js';
 
-/** Numbers outside strings: kept as their text, because a JSON number has digits that a double has not. */
 const NUMBERS = /"(?:[^"\\]|\\.)*"|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?/g;
+
+/** Numbers become marked strings, because a JSON number has digits that a double has not. What is no JSON stays none. */
+function numbersAsText(line: string): string {
+  if (!/[:,[]\s*[-\d]/.test(line)) return line;
+  return line.replace(NUMBERS, (token) => (token.startsWith('"') ? token : `"\\u0000${token}"`));
+}
 
 export async function* readNdjson(input: FormatInput, options: FormatOptions): AsyncGenerator<RecordBatch> {
   const named = new NamedFields(input);
@@ -29,9 +34,7 @@ export async function* readNdjson(input: FormatInput, options: FormatOptions): A
       let reason = block.bad?.get(line);
       if (reason === undefined) {
         try {
-          const value: unknown = JSON.parse(
-            text.replace(NUMBERS, (token) => (token.startsWith('"') ? token : `"\\u0000${token}"`)),
-          );
+          const value: unknown = JSON.parse(numbersAsText(text));
           records.push({ values: flatten(value, named), line });
           named.close();
           continue;
