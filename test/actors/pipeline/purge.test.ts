@@ -79,9 +79,11 @@ describe.each(databases.filter(({ missing }) => !missing))('purge on $name', (da
     const { store } = fixture;
     const pending: Promise<number>[] = [];
     // A row for each batch: without an end this would never come to one.
+    const overriding = database.name === 'postgres' ? 'OVERRIDING SYSTEM VALUE ' : '';
+    const insert = `INSERT INTO OBS (obtid, ddatetime, keyid) ${overriding}VALUES (?, ?, ?)`;
     const progress = (): void => {
       const at = `2030-01-01 00:00:${String(10 + pending.length)}`;
-      pending.push(store.execute('INSERT INTO OBS (obtid, ddatetime) VALUES (?, ?)', ['z', at]));
+      pending.push(store.execute(insert, ['z', at, 1_000 + pending.length]));
     };
     await make({ where: 'where 1=1', batch_rows: '100', key: 'keyid' }).run(fakeRun({ progress }));
     await Promise.all(pending);
