@@ -224,7 +224,7 @@ class StageActor implements Actor {
         nextInMs: this.due - this.now(),
         ...counts,
       });
-    } else if (counts.rowsIn + counts.files + counts.errors > 0) {
+    } else if (counts.rowsIn + counts.rowsOut + counts.files + counts.errors > 0) {
       ctx.log.info('stage.done', { ms, ...counts });
     } else {
       ctx.log.debug('stage.done', { ms });
