@@ -77,7 +77,7 @@ export const keys = defineKeys({
     type: 'enum',
     values: ['names', 'skip', 'none'],
     default: 'names',
-    help: 'First line of csv and xlsx: names of the fields, a line to drop, or a record; fixed-width drops it unless none',
+    help: 'First line of csv and xlsx: names of the fields, a line to drop (fixed-width too), or a record',
     reload: 'child',
   },
   skip_lines: {

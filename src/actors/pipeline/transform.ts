@@ -56,7 +56,7 @@ class Transform implements Stage {
     this.outputs = [params.out];
     this.errorPath = params.error_path ?? params.path.replace(/\/+$/, '') + '-errors';
     this.matches = nameMatcher(params.match);
-    if (params.format !== 'auto') formatOptions(params, formatFor(params, '') ?? 'csv');
+    formatOptions(params, params.format === 'auto' ? 'csv' : params.format);
     if (params.mapping === undefined) checkMapping(this.inline());
     else if (params.columns !== '' || params.filter !== '') {
       throw new RangeError('mapping stands for columns and filter: give it, or them');
@@ -176,7 +176,8 @@ class Transform implements Stage {
     try {
       options = formatOptions(params, format);
     } catch (error) {
-      throw new StageError(`${format}: ${reasonOf(error)}`, false, { cause: error });
+      // Only with format = auto: others are checked at the start.
+      throw new BadInputError(`it is ${format} by its name: ${reasonOf(error)}`, { cause: error });
     }
     let logged = 0;
     return {

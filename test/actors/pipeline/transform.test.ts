@@ -136,12 +136,21 @@ describe('the transform stage', () => {
   it('puts hostile files aside and goes on', async () => {
     await put('1.csv', '');
     await truncate(join(inbox, '1.csv'), 3 << 20);
-    await put('2.csv.gz', gzipSync(Buffer.alloc(40 << 20, '1,2\n')));
+    await put('2.csv.gz', gzipSync(Buffer.alloc(17 << 20, '1,2\n'), { level: 1 }));
     await put('3.json', '['.repeat(1 << 20));
     await put('4.csv', Buffer.from('id\n1\n'));
-    const result = await run({ max_record_bytes: '64k' });
+    const result = await run({ max_record_bytes: '64k', max_ratio: '50' });
     expect(result).toMatchObject({ state: 'ok', counts: { files: 1, errors: 3 } });
     expect(await published()).toEqual(['4.csv.xml']);
+  });
+
+  it('puts a file aside whose format the conf does not describe, and goes on', async () => {
+    await put('1.xml', '<a/>');
+    await put('2.csv', 'id\n1\n');
+    expect(await run()).toMatchObject({ state: 'ok', counts: { files: 1, errors: 1 } });
+    expect(log.named('transform.bad-file')[0]?.fields['reason']).toBe(
+      'it is xml by its name: xml needs records = /path/of/element',
+    );
   });
 
   it('waits while too much waits in out', async () => {

@@ -41,7 +41,7 @@ export async function* readFixedWidth(
 ): AsyncGenerator<RecordBatch> {
   const places = fixedPlaces(options.fields);
   const fields = places.map(({ name }) => name);
-  let skip = options.skipLines + (options.header === 'none' ? 0 : 1);
+  let skip = options.skipLines + (options.header === 'skip' ? 1 : 0);
   const encoded = await encodingOf(bytesOf(input, options, input.progress), options.charset);
   const inBytes = options.widthUnit === 'bytes';
   const cut = inBytes ? cutBytes(encoded.charset, places) : cutChars(places);
