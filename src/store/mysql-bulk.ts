@@ -1,10 +1,9 @@
 /**
  * Bulk load by LOAD DATA LOCAL INFILE, which reads tab text as it is. LOCAL turns errors into warnings and leaves out duplicates
  * without a word, so every load is judged by its warnings afterwards and undone when a row is not as it was given. A server
- * that refuses LOCAL (`local_infile = 0`) gets INSERT statements of many rows instead, at about a quarter of the speed.
+ * that refuses LOCAL (`local_infile = 0`) gets INSERT statements of many rows instead, which is slower.
  *
- * Seen by no warning, as the server sends none: MySQL 8 rounds a fraction of a second to the column's digits; and both cut blanks
- * behind the length of a CHAR or VARCHAR.
+ * What the server rounds without a warning is found by mysql-tab-rules.ts on the way.
  */
 import { Readable } from 'node:stream';
 import { StoreError } from './driver.js';
@@ -13,9 +12,10 @@ import { atomically } from './mysql-batch.js';
 import { insertText } from './mysql-bulk-text.js';
 import type { Call } from './mysql-call.js';
 import { mysqlDialect } from './mysql-dialect.js';
-import { mustBeTransactional } from './mysql-engine.js';
+import { knownColumns, mustBeTransactional } from './mysql-engine.js';
 import { codeOfNumber, MysqlError, rowOf } from './mysql-errors.js';
 import { updateBulk } from './mysql-bulk-update.js';
+import { watched } from './mysql-tab-rules.js';
 import { TabChunks } from './mysql-tab-chunks.js';
 
 const quote = (name: string): string => mysqlDialect.quoteIdentifier(name);
@@ -53,11 +53,17 @@ export async function runBulk(
   chunks: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
   options: BulkOptions,
 ): Promise<BulkResult> {
-  const source = new TabChunks(chunks);
-  call.onGiveUp((why) => source.stop(why));
   const { onDuplicate = 'error', hex = [] } = options;
+  await mustBeTransactional(call, table);
+  const info = await knownColumns(call, table);
+  const watch = columns.map((name) =>
+    hex.includes(name)
+      ? undefined
+      : info?.columns.find((column) => column.name.toLowerCase() === name.toLowerCase()),
+  );
+  const source = new TabChunks(watched(chunks, watch));
+  call.onGiveUp((why) => source.stop(why));
   try {
-    await mustBeTransactional(call, table);
     if (onDuplicate === 'update') return await updateBulk(call, table, columns, source, options);
     return await atomically(call, async () => {
       let rows = 0;

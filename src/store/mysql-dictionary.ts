@@ -14,7 +14,7 @@ const number = (value: SqlValue | undefined): number | undefined =>
   value === null || value === undefined ? undefined : Number(value);
 
 function describe(row: readonly SqlValue[]): ColumnInfo {
-  const [name, declared, chars, digits, scale, nullable, extra] = row;
+  const [name, declared, chars, digits, scale, nullable, extra, fraction] = row;
   const type = String(declared).toLowerCase();
   const kind = KINDS[type] ?? 'other';
   return {
@@ -22,7 +22,7 @@ function describe(row: readonly SqlValue[]): ColumnInfo {
     type,
     kind,
     length: kind === 'text' || kind === 'bytes' ? number(chars) : number(digits),
-    scale: kind === 'decimal' ? number(scale) : undefined,
+    scale: kind === 'decimal' ? number(scale) : number(fraction),
     nullable: String(nullable).toUpperCase() === 'YES',
     // "DEFAULT_GENERATED" only says that the default is an expression.
     generated: /auto_increment|(?:virtual|stored|persistent)(?: generated)?/i.test(String(extra)),
@@ -39,7 +39,7 @@ export async function describeTable(
   const schema = at < 0 ? database : table.slice(0, at);
   const name = table.slice(at + 1);
   const columns = await runner.query(
-    `SELECT COLUMN_NAME, DATA_TYPE, CHARACTER_MAXIMUM_LENGTH, NUMERIC_PRECISION, NUMERIC_SCALE, IS_NULLABLE, EXTRA
+    `SELECT COLUMN_NAME, DATA_TYPE, CHARACTER_MAXIMUM_LENGTH, NUMERIC_PRECISION, NUMERIC_SCALE, IS_NULLABLE, EXTRA, DATETIME_PRECISION
      FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ? ORDER BY ORDINAL_POSITION`,
     [schema, name],
   );

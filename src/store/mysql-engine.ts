@@ -1,6 +1,7 @@
-/** Whether what is done to a table can be undone. */
-import { StoreError } from './driver.js';
+/** What a connection has to know about a table before it writes many rows into it. */
+import { StoreError, type TableInfo } from './driver.js';
 import { queryRows, withBinds, type Call } from './mysql-call.js';
+import { describeTable } from './mysql-dictionary.js';
 
 const KNOWN_LIMIT = 1_000;
 
@@ -35,4 +36,29 @@ export async function mustBeTransactional(call: Call, table: string): Promise<vo
     'DATABASE',
     `${table} is of an engine without transactions, where half a load could not be undone: ALTER TABLE ${table} ENGINE=InnoDB`,
   );
+}
+
+export interface KnownTable {
+  readonly info: TableInfo | undefined;
+  /** On the clock of `performance.now()`. */
+  readonly at: number;
+}
+
+/** Many small bulks go into one table: its columns are asked for again after so many ms. */
+const STALE = 10_000;
+
+/** @returns undefined for what is not in the dictionary: a temporary table, or none at all */
+export async function knownColumns(call: Call, table: string): Promise<TableInfo | undefined> {
+  const { tables, address } = call.link;
+  const known = tables.get(table);
+  if (known !== undefined && performance.now() - known.at < STALE) return known.info;
+  const query = (sql: string, binds: Parameters<typeof withBinds>[1] = []): ReturnType<typeof queryRows> =>
+    queryRows(call, withBinds(sql, binds), 10_000);
+  const info = await describeTable({ query }, address.database, table).catch((error: unknown) => {
+    if (error instanceof StoreError && error.code === 'NO_TABLE') return undefined;
+    throw error;
+  });
+  if (tables.size >= KNOWN_LIMIT) tables.clear();
+  tables.set(table, { info, at: performance.now() });
+  return info;
 }

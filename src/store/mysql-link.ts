@@ -7,6 +7,7 @@ import type { Readable } from 'node:stream';
 import mysql from 'mysql2';
 import type { Connection, FieldPacket } from 'mysql2';
 import { StoreError, type ColumnKind, type SqlRow } from './driver.js';
+import type { KnownTable } from './mysql-engine.js';
 import { errorNumber, storeError } from './mysql-errors.js';
 import { columnKind, rowReader, type WirePacket } from './mysql-rows.js';
 import { MAX_STAGE_BYTES, type StagePlan } from './mysql-stage.js';
@@ -60,6 +61,7 @@ export class MysqlLink {
   localRefused = false;
   /** What mysql-engine.ts found out about tables. */
   readonly transactional = new Map<string, boolean | undefined>();
+  readonly tables = new Map<string, KnownTable>();
   /** What mysql-stage.ts found out about tables. */
   readonly stagePlans = new Map<string, StagePlan>();
 

@@ -3,9 +3,9 @@
  * per row, loading takes 0.9 us into MEMORY, 2.2 us into InnoDB and 4 us into MyISAM with the same key.
  */
 import { StoreError, type ColumnInfo } from './driver.js';
-import { queryRows, withBinds, type Call } from './mysql-call.js';
+import type { Call } from './mysql-call.js';
 import { mysqlDialect } from './mysql-dialect.js';
-import { describeTable } from './mysql-dictionary.js';
+import { knownColumns } from './mysql-engine.js';
 
 export interface StagePlan {
   readonly engine: 'MEMORY' | 'InnoDB';
@@ -34,13 +34,12 @@ export async function planStage(
   columns: readonly string[],
   keys: readonly string[],
 ): Promise<StagePlan> {
-  const { stagePlans, address } = call.link;
+  const { stagePlans } = call.link;
   const name = JSON.stringify([table, columns, keys]);
   const known = stagePlans.get(name);
   if (known !== undefined) return known;
-  const query = (sql: string, binds: Parameters<typeof withBinds>[1] = []): ReturnType<typeof queryRows> =>
-    queryRows(call, withBinds(sql, binds), 10_000);
-  const info = await describeTable({ query }, address.database, table);
+  const info = await knownColumns(call, table);
+  if (info === undefined) throw new StoreError('NO_TABLE', `no such table: ${table}`);
   const sorted = (list: readonly string[]): string =>
     list
       .map((one) => one.toLowerCase())

@@ -211,6 +211,35 @@ describe.skipIf(!have.mariadb)('MySQL', { timeout: 60_000 }, () => {
       expect(await one(store, 'SELECT COUNT(*) FROM far')).toBe(0);
     });
 
+    it('rounds nothing that the server would round without a word', async () => {
+      await store.execute(
+        'CREATE TABLE round (id INT PRIMARY KEY, d DATETIME, m DATETIME(3), t TIME, n BIGINT, s VARCHAR(9))',
+      );
+      const load = (column: string, value: string, options = {}): Promise<unknown> =>
+        store
+          .bulk('round', ['id', column], [Buffer.from(`1\ta\n2\t${value}`.replace('a', '\\N'))], options)
+          .then(() => store.execute('DELETE FROM round'));
+      for (const [column, value] of [
+        ['d', '2024-01-01 10:00:00.6'],
+        ['m', '2024-01-01 10:00:00.1234'],
+        ['t', '10:00:00.5'],
+        ['n', '1.5'],
+        ['n', '15e-1'],
+      ] as const)
+        // prettier-ignore
+        for (const options of [{}, { onDuplicate: 'update', keys: ['id'] }])
+          await expect(load(column, value, options), value).rejects.toMatchObject({ code: 'CONSTRAINT', row: 1 });
+      for (const [column, value] of [
+        ['d', '2024-01-01 10:00:00.0'],
+        ['m', '2024-01-01 10:00:00.1230'],
+        ['n', '1.0'],
+        ['n', '1e2'],
+        ['s', '1.5'],
+      ] as const)
+        // prettier-ignore
+        expect(await load(column, value), value).toBe(2);
+    });
+
     it('refuses lines of the wrong width and what is not hexadecimal', async () => {
       await store.execute('CREATE TABLE narrow (id INT PRIMARY KEY, b BLOB)');
       const load = (text: string, hex: string[] = []): Promise<string> =>
