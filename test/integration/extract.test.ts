@@ -127,6 +127,29 @@ describe.each(servers.filter(({ here }) => here))('an extraction from $name', ({
     expect(await ex.numbers()).toEqual(range(998, 1_001));
   });
 
+  it('stops in the middle when it is told to, and goes on in the next run', { timeout: 60_000 }, async () => {
+    ex = await Extracting.open(await url());
+    await ex.fill(1, 20_000);
+    const conf = {
+      sql: 'select keyid, v from r',
+      fields: 'keyid,v',
+      key: 'keyid',
+      file_rows: '50',
+      step_files: '10',
+      batch_rows: '100',
+    };
+    const stop = new AbortController();
+    const running = ex.run(conf, { signal: stop.signal });
+    const end = performance.now() + 20_000;
+    while ((await ex.files()).length === 0 && performance.now() < end)
+      await new Promise((resolve) => setTimeout(resolve, 2));
+    stop.abort();
+    expect(await running).toMatchObject({ state: 'ok' });
+    expect((await ex.numbers()).length).toBeLessThan(20_000);
+    await ex.well(conf);
+    expect(await ex.numbers()).toEqual(range(1, 20_000));
+  });
+
   it('is not moved by keys that change under way', { timeout: 60_000 }, async () => {
     ex = await Extracting.open(await url());
     await ex.fill(1, 4_000);

@@ -153,6 +153,7 @@ export class Outbox {
     await rename(join(this.folder, 'step.json'), join(this.folder, 'last.json'));
     this.memory = step.memory;
     run.counts.rowsOut += step.rows;
+    run.log.debug('extract.step', { rows: step.rows, position: step.position });
     return true;
   }
 

@@ -12,6 +12,8 @@ import { StageError, type StageState } from './stage-run.js';
 export interface PositionKeeper {
   /** For messages: `the file var/last.txt`. */
   readonly where: string;
+  /** It is there only while a run is under way. */
+  readonly onlyInRuns?: boolean;
   /** @throws StageError when what is kept is no position */
   read(): Promise<bigint>;
   /** Durable when it returns. */
@@ -121,6 +123,7 @@ export function inLedger(state: () => StageState): PositionKeeper {
   const where = `the ledger's "${STATE}" of this stage`;
   return {
     where,
+    onlyInRuns: true,
     read: async () => {
       const text = await state().get(STATE);
       return text === undefined ? 0n : toPosition(text, where);

@@ -82,7 +82,7 @@ export class Pass {
     } catch (error) {
       await this.drop();
       await this.carrying.catch((trouble: unknown) => {
-        if (trouble !== error) this.run.log.warn('extract.step', { reason: reasonOf(trouble) });
+        if (trouble !== error) this.run.log.warn('extract.step-left', { reason: reasonOf(trouble) });
       });
       throw error;
     }

@@ -6,7 +6,7 @@
 import { createHash } from 'node:crypto';
 import { access, constants, stat } from 'node:fs/promises';
 import { timeDigits } from '../../protocol/observations.js';
-import type { RowSet, Store } from '../../store/driver.js';
+import { StoreError, type RowSet, type Store } from '../../store/driver.js';
 import { beating, optionsOf, watched } from './extract-batches.js';
 import { FileNames, keyFromText, keyToText, type FullProgress } from './extract-memory.js';
 import { Outbox } from './extract-outbox.js';
@@ -75,6 +75,8 @@ class Extract implements Stage {
       }
     } catch (error) {
       await this.source.failed(error);
+      // Asked to stop in the middle: the steps that are done stay.
+      if (run.signal.aborted && error instanceof StoreError && error.code === 'CANCELLED') return;
       throw error;
     }
   }
@@ -83,8 +85,9 @@ class Extract implements Stage {
     const store = await this.source.get();
     const plan = await planOf(store, this.settings);
     const last = await Outbox.recall(this.params.out, this.env.name);
-    const kept = this.keeper?.where.startsWith('the ledger') ? last?.position : await this.keeper?.read();
-    const from = this.settings.incremental ? this.lowest(BigInt(kept ?? 0)) : undefined;
+    // There is no run, hence no ledger: the last step knows, too.
+    const kept = this.keeper?.onlyInRuns === true ? last?.position : await this.keeper?.read();
+    const from = this.keeper === undefined ? undefined : this.lowest(BigInt(kept ?? 0));
     const run = { progress: () => undefined, signal: this.env.signal };
     const { sql, binds } = plan.read(from);
     const options = { ...optionsOf(this.settings, run), batchRows: limit };
