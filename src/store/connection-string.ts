@@ -1,12 +1,17 @@
 /** Connection strings of the reference systems (spec data-centre 1.8) as URLs. Pure; any thread. */
 
+/** Other programs' names of our schemes. */
+const ALIASES: Readonly<Record<string, string>> = { postgresql: 'postgres', mariadb: 'mysql' };
+
 /**
- * `ip,user,password,database,port` is MySQL, `user/password@name` is Oracle; anything else comes back as it is.
+ * `ip,user,password,database,port` is MySQL, `user/password@name` is Oracle; `postgresql:` is `postgres:`, `mariadb:` is `mysql:`;
+ * anything else comes back as it is.
  * The parts are percent-encoded, so a password may hold any character but the separators of its form.
  */
 export function fromConnectionString(text: string): string {
   const trimmed = text.trim();
-  if (/^[a-z0-9+]+:/i.test(trimmed)) return trimmed;
+  const scheme = /^([a-z0-9+]+):/i.exec(trimmed)?.[1];
+  if (scheme !== undefined) return (ALIASES[scheme.toLowerCase()] ?? scheme) + trimmed.slice(scheme.length);
   const parts = trimmed.split(',').map((part) => part.trim());
   const [host = '', user = '', password = '', database = '', port = '3306'] = parts;
   if (parts.length >= 4 && parts.length <= 5 && /^\d+$/.test(port)) {
