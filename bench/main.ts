@@ -4,6 +4,7 @@ import { machine } from './lib/machine.js';
 import { native } from './lib/native.js';
 import { optionHelp, parseOptions, type BenchOptions } from './lib/options.js';
 import { publish, type Report } from './lib/report.js';
+import { archiveAndPurge } from './suites/archive.js';
 import { bridge } from './suites/bridge.js';
 import { extract, extractMemory } from './suites/extract.js';
 import { gzipFiles } from './suites/gzip-files.js';
@@ -46,6 +47,10 @@ const benches: Readonly<Record<string, Bench>> = {
   },
   'extract-memory': { help: 'memory of the stage extract for 10 M rows', run: extractMemory },
   'gzip-files': { help: '1,000 log files compressed in place; gzip(1) over two cores', run: gzipFiles },
+  archive: {
+    help: '1 M rows of MariaDB purged and archived in short batches; one DELETE, one INSERT ... SELECT',
+    run: archiveAndPurge,
+  },
   sync: {
     help: 'a table from one MariaDB server to another: refresh, increment, compare; dump and INSERT ... SELECT',
     run: sync,

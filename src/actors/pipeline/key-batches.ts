@@ -126,7 +126,7 @@ export class KeyBatches {
     let longestMs = 0;
     const end = await this.key(undefined, 'DESC');
     if (end === undefined) return { batches, longestMs };
-    const toEnd = keyRange(this.quoted, '<=', end);
+    const toEnd = this.range('<=', end);
     let after: Piece | undefined;
     /** Nearly every row matches: the next range begins where the last one ended. */
     let dense = false;
@@ -136,11 +136,7 @@ export class KeyBatches {
         dense && after !== undefined ? after : await beating(run, this.firstMatch(all(after, toEnd)));
       if (began === undefined) break;
       const upTo = await this.nth(all(began, toEnd));
-      const where = all(
-        began,
-        upTo === undefined ? toEnd : keyRange(this.quoted, '<=', upTo),
-        this.source.where,
-      );
+      const where = all(began, upTo === undefined ? toEnd : this.range('<=', upTo), this.source.where);
       const started = performance.now();
       try {
         const taken = await beating(run, work({ where, size: this.size }));
@@ -150,13 +146,23 @@ export class KeyBatches {
         longestMs = Math.max(longestMs, Math.round(ms));
         dense = taken * 2 > this.size;
         if (upTo === undefined) break;
-        after = keyRange(this.quoted, '>', upTo);
+        after = this.range('>', upTo);
         this.adapt(ms);
       } catch (error) {
         conflicts = await this.smaller(error, conflicts, run);
       }
     }
     return { batches, longestMs };
+  }
+
+  /** Only some databases find a comparison of rows by the index, and only some the same written with OR. */
+  private range(op: '>' | '>=' | '<=', values: SqlRow): Piece {
+    const { name } = this.source.store.dialect;
+    const { quoted } = this;
+    if (quoted.length === 1 || (name !== 'postgres' && name !== 'sqlite'))
+      return keyRange(quoted, op, values);
+    const places = quoted.map(() => '?').join(', ');
+    return { sql: `(${quoted.join(', ')}) ${op} (${places})`, binds: values };
   }
 
   /** @returns the conflicts in a row. @throws the error if it cannot be helped by a smaller batch */
@@ -183,7 +189,7 @@ export class KeyBatches {
   /** Where the next row that matches begins. It locks nothing, so it may look at many. */
   private async firstMatch(range: Piece): Promise<Piece | undefined> {
     const found = await this.key(all(range, this.source.where), 'ASC');
-    return found && keyRange(this.quoted, '>=', found);
+    return found && this.range('>=', found);
   }
 
   /** The last key of a batch; undefined when the range has fewer rows than that. */

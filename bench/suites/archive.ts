@@ -1,0 +1,120 @@
+/**
+ * Rows that go from a table of MariaDB, or move into its history table, by the stages in batches that lock for less than 100 ms;
+ * against what the client does in one statement, which locks everything until it ends.
+ */
+import * as archive from '../../src/actors/pipeline/archive.js';
+import * as purge from '../../src/actors/pipeline/purge.js';
+import { runOnce, type StageFactory } from '../../src/actors/pipeline/stage-run.js';
+import { parseValue } from '../../src/runtime/config-values.js';
+import type { LogFields, Logger } from '../../src/runtime/log-contract.js';
+import type { Keys } from '../../src/runtime/schema.js';
+import { inTemporaryFolder, type CaseResult, type Sample } from '../lib/compare.js';
+import { BenchDatabase, databaseMissing } from '../lib/database.js';
+import type { BenchOptions } from '../lib/options.js';
+import type { Report } from '../lib/report.js';
+
+const ROWS = 1_000_000;
+const QUICK_ROWS = 300_000;
+
+interface StageModule {
+  readonly createStage: StageFactory;
+  readonly keys: Keys;
+}
+
+type Run = (database: BenchDatabase, rows: number) => Promise<Sample>;
+
+/** @param key the batches follow it: the primary key, or the number that counts up */
+function byStage(stage: StageModule, key: string): Run {
+  return async (database, rows) => {
+    const given: Readonly<Record<string, string>> = {
+      store: database.url,
+      table: 'obs',
+      key,
+      where: 'where 1=1',
+    };
+    const params: Record<string, unknown> = {};
+    for (const [name, spec] of Object.entries(stage.keys)) {
+      const text = given[name] ?? spec.default;
+      const parsed = text === undefined ? undefined : parseValue(spec, text);
+      if (parsed !== undefined && 'value' in parsed) params[name] = parsed.value;
+    }
+    let told: LogFields = {};
+    const quiet = (): void => undefined;
+    const log: Logger = {
+      debug: quiet,
+      info: (event, fields = {}) => void (event.endsWith('.done') && (told = fields)),
+      notice: quiet,
+      warn: quiet,
+      error: quiet,
+      fatal: quiet,
+      child: () => log,
+    };
+    const env = { name: 'bench', params, log, signal: new AbortController().signal };
+    const began = performance.now();
+    const result = await runOnce(stage.createStage, env, { dryRun: false, ledgerUrl: undefined });
+    const seconds = (performance.now() - began) / 1000;
+    if (result.state !== 'ok') throw result.error;
+    process.stderr.write(`longest batch: ${String(told['longestMs'])} ms of ${String(told['batches'])}\n`);
+    return { value: rows / seconds, failed: rows - result.counts.rowsOut, detail: { seconds, ...told } };
+  };
+}
+
+function byClient(sql: string): Run {
+  return async (database, rows) => {
+    const { seconds } = await database.client(sql);
+    return { value: rows / seconds, failed: 0, detail: { seconds } };
+  };
+}
+
+const COPY = 'INSERT INTO obs_HIS SELECT * FROM obs';
+const CASES: Readonly<Record<string, Readonly<Record<string, Run>>>> = {
+  purge: {
+    'stage, by primary key': byStage(purge, ''),
+    'stage, by keyid': byStage(purge, 'keyid'),
+    'one DELETE': byClient('DELETE FROM obs'),
+  },
+  archive: {
+    'stage, by primary key': byStage(archive, ''),
+    'stage, by keyid': byStage(archive, 'keyid'),
+    'INSERT ... SELECT alone': byClient(COPY),
+    'INSERT ... SELECT and DELETE': byClient(`START TRANSACTION; ${COPY}; DELETE FROM obs; COMMIT`),
+  },
+};
+
+export async function archiveAndPurge(options: BenchOptions): Promise<Report> {
+  const missing = databaseMissing();
+  if (missing !== undefined) throw new Error(missing);
+  const rows = options.seconds <= 1 ? QUICK_ROWS : ROWS;
+  const cases = await inTemporaryFolder(async (dir) => {
+    const database = await BenchDatabase.start(dir);
+    try {
+      const results: CaseResult[] = [];
+      for (const [name, all] of Object.entries(CASES))
+        results.push(await turns(name, all, database, rows, options));
+      return results;
+    } finally {
+      await database.stop();
+    }
+  });
+  return { bench: 'archive', unit: 'rows/s', lessIsBetter: false, cases };
+}
+
+async function turns(
+  name: string,
+  all: Readonly<Record<string, Run>>,
+  database: BenchDatabase,
+  rows: number,
+  { rounds, only }: BenchOptions,
+): Promise<CaseResult> {
+  const chosen = Object.entries(all).filter(([contestant]) => only?.includes(contestant) ?? true);
+  const series = chosen.map(([contestant]) => ({ contestant, samples: [] as Sample[] }));
+  for (let round = 1; round <= rounds; round++) {
+    for (const [i, [contestant, run]] of chosen.entries()) {
+      process.stderr.write(`${name}: round ${round} of ${rounds}, ${contestant}\n`);
+      await database.fillObservations('obs', rows);
+      await database.createObservations('obs_HIS');
+      series[i]?.samples.push(await run(database, rows));
+    }
+  }
+  return { name, series };
+}
