@@ -17,7 +17,7 @@ const servers = [
     here: have.mariadb,
     url: mariadb,
     own: ownMariadb,
-    time: "date_format(d,'%Y%m%d%H%i%s')",
+    time: "to_char(d,'yyyymmddhh24miss')",
   },
   {
     name: 'PostgreSQL',
@@ -187,10 +187,11 @@ describe.each(servers.filter(({ here }) => here))('an extraction from $name', ({
         inc_file: `${ex.root}/last.txt`,
       };
       for (let round = 0; round < 2; round++) {
-        const running = ex.run(conf);
+        let ended = false;
+        const running = ex.run(conf).finally(() => (ended = true));
         const before = (await ex.files()).length;
         const end = performance.now() + 20_000;
-        while ((await ex.files()).length < before + 40 && performance.now() < end)
+        while (!ended && (await ex.files()).length < before + 40 && performance.now() < end)
           await new Promise((resolve) => setTimeout(resolve, 2));
         await server.kill();
         const result = await running;
