@@ -1,8 +1,20 @@
 /** The database servers of the tests themselves: private, fresh, killed and restarted. */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import mysql from 'mysql2/promise';
 import pg from 'pg';
 import { afterAll, describe, expect, it } from 'vitest';
+import { removeRun, sweepRuns } from './support/server-process.js';
 import { have, mariadb, ownMariadb, ownPostgres, postgres, redis } from './support/servers.js';
+
+interface Left {
+  readonly folder: string;
+  readonly child: ChildProcess;
+  readonly exited: Promise<unknown>;
+}
 
 async function ask(url: string, ...statements: readonly string[]): Promise<unknown[]> {
   if (url.startsWith('mysql:')) {
@@ -64,5 +76,30 @@ describe.skipIf(!have.redis)('a redis for tests', () => {
     const [a, b] = await Promise.all([redis(), redis()]);
     expect(new URL(a).port).toBe(new URL(b).port);
     expect(a).not.toBe(b);
+  });
+});
+
+describe('servers of a test run that was killed', () => {
+  it('are ended by the next run, with their folder, and nobody else is', async () => {
+    const [stale, alive] = [2 ** 22 + 1, process.pid].map((pid) => {
+      const folder = mkdtempSync(join(tmpdir(), `switchyard-servers-${String(pid)}-`));
+      const server = join(folder, 'server');
+      mkdirSync(server);
+      const child = spawn(process.execPath, ['-e', 'setInterval(() => {}, 1000)', server], {
+        stdio: 'ignore',
+      });
+      writeFileSync(join(server, 'process'), String(child.pid));
+      return { folder, child, exited: once(child, 'exit') };
+    }) as [Left, Left];
+    try {
+      sweepRuns();
+      await stale.exited;
+      expect([existsSync(stale.folder), existsSync(alive.folder)]).toEqual([false, true]);
+      expect(alive.child.exitCode ?? alive.child.signalCode).toBeNull();
+    } finally {
+      removeRun(alive.folder);
+      await alive.exited;
+    }
+    expect(existsSync(alive.folder)).toBe(false);
   });
 });

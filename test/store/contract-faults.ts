@@ -26,7 +26,7 @@ export function faultContract(kit: Kit): void {
       await server.stop();
     });
     beforeEach(async () => {
-      table = await kit.table(`id ${types.integer}, v ${types.text(100)}`, store);
+      table = await kit.table(`id ${types.integer} PRIMARY KEY, v ${types.text(100)}`, store);
     });
 
     /** All or nothing: what a write left behind, and what its caller was told. */
@@ -48,21 +48,25 @@ export function faultContract(kit: Kit): void {
       await consistent(code);
     });
 
-    it('in the middle of a bulk load leaves nothing half done', async () => {
-      let killed: Promise<void> | undefined;
-      async function* source(): AsyncGenerator<Uint8Array> {
-        for (let id = 0; id < ROWS; id++) {
-          if (id === ROWS / 2) killed = server.kill();
-          if (id % 1000 === 0) await sleep(1);
-          yield Buffer.from(`${id}\tvalue ${id}\n`);
+    it.each(['error', 'skip', 'update'] as const)(
+      'in the middle of a bulk load (%s) leaves nothing half done',
+      async (onDuplicate) => {
+        let killed: Promise<void> | undefined;
+        async function* source(): AsyncGenerator<Uint8Array> {
+          for (let id = 0; id < ROWS; id++) {
+            if (id === ROWS / 2) killed = server.kill();
+            if (id % 1000 === 0) await sleep(1);
+            yield Buffer.from(`${id}\tvalue ${id}\n`);
+          }
         }
-      }
-      const code = await codeOf(store.bulk(table, ['id', 'v'], source(), { onDuplicate: 'error' }));
-      await killed;
-      await server.restart();
-      expect(code).not.toBe('fulfilled');
-      await consistent(code);
-    });
+        const options = onDuplicate === 'error' ? { onDuplicate } : { onDuplicate, keys: ['id'] };
+        const code = await codeOf(store.bulk(table, ['id', 'v'], source(), options));
+        await killed;
+        await server.restart();
+        expect(code).not.toBe('fulfilled');
+        await consistent(code);
+      },
+    );
 
     it('in the middle of a transaction undoes it', async () => {
       const work = store.transaction(async (tx) => {
