@@ -128,7 +128,7 @@ export class FileLoader {
     files: readonly PreparedFile[],
     run: StageRun,
   ): Promise<LoadOutcome> {
-    return this.transaction(store, run, async (tx) => {
+    const outcome = await this.transaction(store, run, async (tx) => {
       const known = await this.env.done.known(tx, files);
       const fresh = files.filter((file, i) => {
         // Linked into the folder again by a process that was killed before it could give its claim up.
@@ -145,10 +145,29 @@ export class FileLoader {
       const rejected = fresh.reduce((sum, file) => sum + file.rejects.length, 0);
       return { loaded, known: [...known], rows, rejected, result };
     });
+    run.counts.bytes += outcome.loaded.reduce((sum, { size }) => sum + size, 0);
+    return outcome;
   }
 
-  /** One file of any size as it is read. @throws BadFileError, ChangingFileError, StoreError */
+  /** One file of any size as it is read; its bytes are counted. @throws BadFileError, ChangingFileError, StoreError */
   async alone(
+    store: Store,
+    plan: TablePlan,
+    file: ClaimedFile,
+    options: AloneOptions,
+    run: StageRun,
+  ): Promise<LoadOutcome> {
+    const { counts } = run;
+    const before = counts.bytes;
+    try {
+      return await this.one(store, plan, file, options, run);
+    } catch (error) {
+      counts.bytes = before;
+      throw error;
+    }
+  }
+
+  private async one(
     store: Store,
     plan: TablePlan,
     file: ClaimedFile,
@@ -167,7 +186,8 @@ export class FileLoader {
       }
       await this.before(tx, plan);
       const parsing = new Parsing(this.env.settings, !options.replay);
-      const reader = new FileReader(file, this.readLimits());
+      // Counted as they come: a large file is to show how far it is.
+      const reader = new FileReader(file, this.readLimits(), (bytes) => (run.counts.bytes += bytes));
       const parser = this.parser(plan, (record) => parsing.refuse(record), options.careful);
       const segments = new LoadSegments(
         tx,

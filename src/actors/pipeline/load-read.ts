@@ -38,6 +38,8 @@ export class FileReader {
   constructor(
     private readonly file: ClaimedFile,
     private readonly limits: ReadLimits,
+    /** Told of the bytes of the file as they are read. */
+    private readonly taken: (bytes: number) => void = () => undefined,
   ) {}
 
   /**
@@ -71,6 +73,7 @@ export class FileReader {
       if (total > this.file.size) throw new ChangingFileError(this.file.name);
       const piece = buffer.subarray(0, bytesRead);
       this.hasher.update(piece);
+      this.taken(bytesRead);
       yield piece;
     }
   }

@@ -64,7 +64,6 @@ class Replay implements Stage {
           const outcome = await loader.alone(store, plan, file, { careful: true, replay: true }, run);
           const { counts } = run;
           counts.files++;
-          counts.bytes += file.size;
           counts.rowsIn += outcome.rows + outcome.rejected;
           counts.rowsOut += outcome.result.inserted + outcome.result.updated;
           counts.rowsRejected += outcome.rejected;

@@ -2,6 +2,7 @@
  * Stage `load`: files of row XML into tables, by rules (spec data-centre 8). Files are claimed, taken in the order of their
  * names, and loaded in groups: while the database works on one, the next is read. Worker thread.
  */
+import { lstat } from 'node:fs/promises';
 import { reasonOf } from '../../runtime/errors.js';
 import { nameMatcher } from '../../protocol/match-name.js';
 import { StoreError, type RowSet, type Store } from '../../store/driver.js';
@@ -76,6 +77,7 @@ export class Load implements Stage {
         if (run.dryRun)
           return await dryRun(found, rules, await this.store.get(), this.plans, this.loader, run);
         if (found.length === 0) break;
+        await expectAll(found, run);
         await this.work(found, rules, await this.store.get(), this.claims, run);
         // Otherwise the next look would find files that are just being moved away.
         await this.away.settle();
@@ -182,7 +184,6 @@ export class Load implements Stage {
     const { counts, log } = run;
     const { rows, rejected, result, known } = outcome;
     counts.files += outcome.loaded.length;
-    counts.bytes += outcome.loaded.reduce((sum, { size }) => sum + size, 0);
     counts.rowsIn += rows + rejected;
     counts.rowsOut += result.inserted + result.updated;
     counts.rowsRejected += rejected;
@@ -264,6 +265,21 @@ export class Load implements Stage {
       .then((store) => this.done.markGone(store, 1))
       .catch((error: unknown) => run.log.debug('load.unmarked', { reason: reasonOf(error) }));
   }
+}
+
+/** So that the run can tell how long it will take. */
+async function expectAll(found: readonly Candidate[], run: StageRun): Promise<void> {
+  let { bytes } = run.counts;
+  for (let at = 0; at < found.length; at += 64) {
+    const sizes = found.slice(at, at + 64).map(({ path }) =>
+      lstat(path).then(
+        ({ size }) => size,
+        () => 0,
+      ),
+    );
+    for (const size of await Promise.all(sizes)) bytes += size;
+  }
+  run.expect({ bytes });
 }
 
 /** A database that refused rows, or knows the table otherwise than we do. */
