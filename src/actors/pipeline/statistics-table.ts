@@ -22,7 +22,6 @@ export async function writeTable(
   params: StatisticsValues,
   result: Result,
   replace: Replace,
-  progress: () => void,
 ): Promise<number> {
   const { table } = params;
   if (result.columns.length === 0) return 0;
@@ -49,7 +48,6 @@ export async function writeTable(
       }
       for (let at = 0; at < result.rows.length; at += BATCH) {
         await put(tx, sql, table, result.rows.slice(at, at + BATCH));
-        progress();
       }
     },
     { timeoutMs: params.query_timeout },

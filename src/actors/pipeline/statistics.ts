@@ -8,6 +8,7 @@ import { localTime } from '../../runtime/log-format.js';
 import { openStore, type RowSet, type Store } from '../../store/driver.js';
 import { SqlRewriteError } from '../../store/sql-rewrite.js';
 import { LazyStore } from './lazy-store.js';
+import { beating } from './sync-apply.js';
 import { stageActor } from './stage.js';
 import { StageError, type Stage, type StageEnv, type StageRun } from './stage-run.js';
 import {
@@ -57,7 +58,8 @@ class Statistics implements Stage {
       const store = await this.store.get();
       const span = await this.span(run, now);
       const context: ComputeContext = { store, params, signal: run.signal, progress: () => run.progress() };
-      const result = await compute(context, span);
+      // Each of its queries has its own deadline.
+      const result = await beating(run, compute(context, span));
       run.counts.rowsIn += result.rows.length;
       if (run.dryRun) {
         run.log.info('statistics.would-write', { rows: result.rows.length, from: span.from });
@@ -65,9 +67,8 @@ class Statistics implements Stage {
       }
       if (params.table !== '') {
         const replace = this.replace(result, span);
-        run.counts.rowsOut += await writeTable(await this.target.get(), params, result, replace, () =>
-          run.progress(),
-        );
+        const target = await this.target.get();
+        run.counts.rowsOut += await beating(run, writeTable(target, params, result, replace));
       } else run.counts.rowsOut += result.rows.length;
       if (params.csv !== undefined || params.html !== undefined) {
         await this.writeFiles(await this.reported(result, now), now, run);

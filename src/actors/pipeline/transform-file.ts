@@ -2,7 +2,14 @@
 import { join } from 'node:path';
 import { rowXmlWriter, type BadRecord } from '../../protocol/rowxml.js';
 import { createAtomic, type AtomicFile } from '../../runtime/atomic-file.js';
-import { BadInputError, type FormatInput, type FormatOptions, type RecordBatch } from './formats/format.js';
+import {
+  BadInputError,
+  MAX_REJECT_CHARS,
+  type FormatInput,
+  type FormatOptions,
+  type RecordBatch,
+} from './formats/format.js';
+import { csvLine } from './formats/csv-rows.js';
 import type { Format } from './formats/readers.js';
 import { compilePlan, FieldsError, wantedFields, type Mapping, type Plan } from './transform-mapping.js';
 import type { Parts } from './transform-output.js';
@@ -77,7 +84,7 @@ export async function transformFile(job: TransformJob): Promise<TransformOutcome
       const reason = plan.apply(values, line, out);
       if (reason !== undefined) {
         if (reason === '') counts.filtered++;
-        else await rejects.add({ line, reason, text: values.map((value) => value ?? '').join(',') });
+        else await rejects.add({ line, reason, text: recordText(values, batch.fields, job) });
         continue;
       }
       counts.written++;
@@ -101,6 +108,19 @@ export async function transformFile(job: TransformJob): Promise<TransformOutcome
     await rejects.discard();
     throw error;
   }
+}
+
+/** A rejected record in the form of its format, so that it can be mended and put back. */
+function recordText(
+  values: readonly (string | undefined)[],
+  fields: readonly string[],
+  { format, options }: TransformJob,
+): string {
+  if (!format.named) return csvLine(values, options.separator, options.quote).slice(0, MAX_REJECT_CHARS);
+  const pairs = fields
+    .map((name, i) => [name, values[i]] as const)
+    .filter(([, value]) => value !== undefined);
+  return JSON.stringify(Object.fromEntries(pairs)).slice(0, MAX_REJECT_CHARS);
 }
 
 export interface FirstRows {

@@ -116,6 +116,18 @@ describe('the transform stage', () => {
     });
   });
 
+  it('keeps bad records in the form of their format, so that they can be put back', async () => {
+    const written = { columns: 'id,v:shift(v, 1)' };
+    await put('a.csv', 'id,v\n"1,""2""",x\n3,4\n');
+    await put('b.json', '[{"id":"<\\n>","v":"x"},{"id":5,"v":6}]');
+    await run(written);
+    const lines: string[] = [];
+    for (const name of (await readdir(`${inbox}-errors`)).sort()) {
+      lines.push((await readFile(join(`${inbox}-errors`, name), 'utf8')).split('\n')[1] ?? '');
+    }
+    expect(lines).toEqual(['"1,""2""",x', '{"id":"<\\n>","v":"x"}']);
+  });
+
   it('puts a file aside with more bad rows than allowed, and one without a good row, and leaves nothing of it', async () => {
     await put('a.csv', `id,v\n${'1\n'.repeat(30)}${'1,2\n'.repeat(100)}`);
     await put('b.csv', `id,v\n${'1\n'.repeat(9)}${'1,2\n'.repeat(8)}`);

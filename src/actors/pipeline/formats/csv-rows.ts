@@ -150,6 +150,15 @@ export class CsvRows {
   }
 }
 
+/** Values as one line that reads back as they are, without its end. @param quote '' when there is none: then nothing is quoted */
+export function csvLine(values: readonly (string | undefined)[], separator: string, quote: string): string {
+  const field = (value = ''): string =>
+    quote !== '' && (value.includes(separator) || value.includes(quote) || /[\r\n]/.test(value))
+      ? quote + value.replaceAll(quote, quote + quote) + quote
+      : value;
+  return values.map((value) => field(value)).join(separator);
+}
+
 /** The end of a line without its LF or CRLF. */
 function lineEnd(text: string, pos: number, lf: number): number {
   const end = lf < 0 ? text.length : lf;

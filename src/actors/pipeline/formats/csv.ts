@@ -1,6 +1,6 @@
 /** Delimited text: CSV, TSV and the like, by the header's names or by position. Worker thread. */
 import type { BadRecord } from '../../../protocol/rowxml.js';
-import { CsvRows } from './csv-rows.js';
+import { csvLine, CsvRows } from './csv-rows.js';
 import {
   BadInputError,
   MAX_REJECT_CHARS,
@@ -45,7 +45,11 @@ export async function* readCsv(input: FormatInput, options: FormatOptions): Asyn
           records.push({ values, line });
         } else {
           const why = reason ?? `${values.length} fields instead of ${fields.length}`;
-          bad.push({ line, reason: why, text: values.join(options.separator).slice(0, MAX_REJECT_CHARS) });
+          bad.push({
+            line,
+            reason: why,
+            text: csvLine(values, options.separator, options.quote).slice(0, MAX_REJECT_CHARS),
+          });
         }
       },
       bad(line, last, reason, text) {
