@@ -189,20 +189,6 @@ export interface Dialect {
   ): string;
   /** Adds a row limit to a select. */
   limit(select: string, rows: number): string;
-  /**
-   * Expression: one record of row XML, escaped, `<endl/>` and LF included, of the columns of a sub-select named q. Absent
-   * where letting the database render is slower than rendering here, or changes a byte.
-   */
-  rowXml?(columns: readonly RowXmlColumn[]): string;
-}
-
-export interface RowXmlColumn {
-  readonly name: string;
-  readonly kind: ColumnKind;
-  /** Element name. */
-  readonly tag: string;
-  /** Longest value in characters; undefined: any. */
-  readonly length: number | undefined;
 }
 
 /**
