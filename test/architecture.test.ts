@@ -112,8 +112,10 @@ describe('calls that block their thread', () => {
 
 describe('files that others read', () => {
   it('appear whole: actors and stores leave the writing to runtime/atomic-file.ts', () => {
-    // Claims are moved, and parts that are whole: atomic in itself.
-    const mayMove = ['src/actors/pipeline/file-claims.ts', 'src/actors/pipeline/transform-output.ts'];
+    // Claims and locks are moved, and parts that are whole: atomic in itself.
+    const mayMove = ['extract-lock', 'extract-outbox', 'file-claims', 'transform-output'].map(
+      (name) => `src/actors/pipeline/${name}.ts`,
+    );
     expect(fileWriters(below('src/actors/', 'src/store/'), mayMove)).toEqual([]);
   });
 

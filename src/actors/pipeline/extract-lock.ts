@@ -4,9 +4,9 @@
  * does no harm. Worker thread.
  */
 import { randomUUID } from 'node:crypto';
-import { link, readFile, rename, stat, unlink, utimes, writeFile } from 'node:fs/promises';
+import { constants, copyFile, link, readFile, rename, stat, unlink, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
-import { TEMP_SUFFIX } from '../../runtime/atomic-file.js';
+import { TEMP_SUFFIX, writeFileAtomic } from '../../runtime/atomic-file.js';
 import { isAlive, ownIdentity } from '../../store/process-identity.js';
 import { StageError } from './stage-run.js';
 
@@ -37,7 +37,7 @@ export class FolderLock {
     const path = join(folder, 'lock');
     const self: Holder = { ...(await ownIdentity()), token: randomUUID() };
     const mine = join(folder, `lock-${self.token}${TEMP_SUFFIX}`);
-    await writeFile(mine, JSON.stringify(self), { flag: 'wx' });
+    await writeFileAtomic(mine, JSON.stringify(self));
     try {
       for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
         if (await linked(mine, path)) return new FolderLock(path, self.token, leaseMs);
@@ -89,9 +89,9 @@ async function linked(mine: string, path: string): Promise<boolean> {
     if (code === 'EEXIST') return false;
     if (code !== 'EPERM' && code !== 'ENOTSUP' && code !== 'ENOSYS') throw error;
   }
-  // A file system without hard links: written in one go, which a reader may see half done and then asks again.
+  // A file system without hard links: copied, which another may see half done and then takes for damaged.
   try {
-    await writeFile(path, await readFile(mine), { flag: 'wx' });
+    await copyFile(mine, path, constants.COPYFILE_EXCL);
     return true;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
