@@ -7,7 +7,7 @@ import { StoreError, type SqlRow } from '../../store/driver.js';
 import { defineKeys, type ValuesOf } from '../../runtime/schema.js';
 import { canSum, differingRanges, within } from './compare-ranges.js';
 import { CompareReport, type Difference } from './compare-report.js';
-import { apply, beating, lookUp, type ApplyOptions } from './sync-apply.js';
+import { apply, beating, beatingEach, lookUp, type ApplyOptions } from './sync-apply.js';
 import { batchKeys, pairKeys } from './sync-keys.js';
 import { fingerprint, inOrder, StorePair } from './sync-pair.js';
 import type { Side, SyncPlan } from './sync-plan.js';
@@ -184,7 +184,7 @@ class Compare implements Stage {
   ): Promise<void> {
     await inOrder(run, fingerprint(this.params), async (byBytes) => {
       const steps = walk(plan, { ...options, byBytes, stepRows: this.params.batch_rows });
-      for await (const step of steps) {
+      for await (const step of beatingEach(run, steps)) {
         run.counts.rowsIn += step.sourceRows;
         run.progress();
         await this.settle(

@@ -190,3 +190,17 @@ export async function beating<T>(run: StageRun, work: Promise<T>): Promise<T> {
     run.progress();
   }
 }
+
+/** The same for each step of a loop: a database may sort for minutes before its first row comes, within the deadline of a batch. */
+export async function* beatingEach<T>(run: StageRun, items: AsyncIterable<T>): AsyncGenerator<T> {
+  const iterator = items[Symbol.asyncIterator]();
+  try {
+    for (;;) {
+      const result = await beating(run, iterator.next());
+      if (result.done === true) return;
+      yield result.value;
+    }
+  } finally {
+    await iterator.return?.();
+  }
+}

@@ -3,7 +3,7 @@
  * batch is read while the last is written. Worker thread.
  */
 import type { SqlRow } from '../../store/driver.js';
-import { apply, beating, stillGone, type ApplyOptions } from './sync-apply.js';
+import { apply, beating, beatingEach, stillGone, type ApplyOptions } from './sync-apply.js';
 import type { SyncPlan } from './sync-plan.js';
 import { inOrder, Position } from './sync-pair.js';
 import { walk, type Step } from './sync-read.js';
@@ -46,7 +46,7 @@ export async function refreshBatched(plan: SyncPlan, run: StageRun, options: Bat
     const from = anew ? undefined : start;
     const pass = (range: { after?: SqlRow | undefined; upTo?: SqlRow }, keep: boolean): Promise<void> =>
       inTurns(
-        walk(plan, { ...options, ...range, byBytes, stepRows: options.batchRows }),
+        beatingEach(run, walk(plan, { ...options, ...range, byBytes, stepRows: options.batchRows })),
         (step) => bring(plan, step, run, options, found),
         options.writers,
         async (step) => {

@@ -5,7 +5,7 @@
  */
 import { StoreError, type SqlRow, type SqlValue } from '../../store/driver.js';
 import { defineKeys, type ValuesOf } from '../../runtime/schema.js';
-import { apply, beating, type ApplyOptions } from './sync-apply.js';
+import { apply, beating, beatingEach, type ApplyOptions } from './sync-apply.js';
 import { batchKeys, linkKeys, pairKeys } from './sync-keys.js';
 import { copyText, keyBatches, linkSide, type LinkJob } from './sync-link.js';
 import { makePlan, sameNames, type Side, type SyncPlan } from './sync-plan.js';
@@ -192,7 +192,7 @@ class SyncIncrement implements Stage {
     }
     let reached = last;
     const batches = source.store.stream(sql, binds, { ...options, batchRows: FETCH_ROWS });
-    await inTurns(regrouped(ahead(batches), this.params.batch_rows), async (rows) => {
+    await inTurns(regrouped(beatingEach(run, ahead(batches)), this.params.batch_rows), async (rows) => {
       run.counts.rowsOut += await beating(
         run,
         apply(plan, { insert: rows, update: [], remove: [] }, options),
@@ -213,7 +213,7 @@ class SyncIncrement implements Stage {
     const after = last === null ? undefined : { sql: `${plan.source.keys[0]} > ?`, binds: [last] };
     const size = Math.min(this.params.batch_rows, maxKeys(link.target.dialect, 1));
     let reached = last;
-    for await (const keys of keyBatches(plan, size, link, after)) {
+    for await (const keys of beatingEach(run, keyBatches(plan, size, link, after))) {
       if (!run.dryRun) run.counts.rowsOut += await this.copyKeys(plan, link, keys, run);
       run.counts.rowsIn += keys.length;
       reached = keys.at(-1)?.[0] ?? reached;
@@ -251,7 +251,7 @@ class SyncIncrement implements Stage {
     await inOrder(run, this.print, async (byBytes) => {
       const read = { ...options, and: window(plan.source), andTarget: window(plan.target), byBytes };
       const steps = walk(unique, { ...read, keysOnly: link !== undefined, stepRows: this.params.batch_rows });
-      for await (const { missing, changed } of steps) {
+      for await (const { missing, changed } of beatingEach(run, steps)) {
         const late = missing.length + changed.length;
         if (late === 0) continue;
         run.counts.rowsIn += late;

@@ -3,7 +3,7 @@
  * data-centre 10.1, 10.2), so the rows do not pass through here. Only keys do. Worker thread.
  */
 import type { SqlRow, SqlRunner, Store } from '../../store/driver.js';
-import { beating, type ApplyOptions } from './sync-apply.js';
+import { beating, beatingEach, type ApplyOptions } from './sync-apply.js';
 import { makePlan, type PairSettings, type Side, type SyncPlan } from './sync-plan.js';
 import { ahead, FETCH_ROWS, orderedSelect, UnsortedError } from './sync-read.js';
 import { all, keyList, keyRange, maxKeys, whereText, type Piece } from './sync-sql.js';
@@ -84,7 +84,7 @@ export async function refreshByLink(
     target: make(plan.target),
     link: make(link),
   });
-  for await (const keys of keyBatches(plan, size, job, undefined)) {
+  for await (const keys of beatingEach(run, keyBatches(plan, size, job, undefined))) {
     const from = last;
     const to = keys.at(-1);
     if (to === undefined) continue;

@@ -1,5 +1,5 @@
 /** Rows whose key the source no longer has: found by walking along the keys of both sides, removed in batches. Worker thread. */
-import { apply, beating, stillGone, type ApplyOptions } from './sync-apply.js';
+import { apply, beating, beatingEach, stillGone, type ApplyOptions } from './sync-apply.js';
 import type { SyncPlan } from './sync-plan.js';
 import { walk } from './sync-read.js';
 import { inOrder } from './sync-pair.js';
@@ -15,12 +15,13 @@ export async function removeVanished(
   let removed = 0;
   await inOrder(run, print, async (byBytes) => {
     removed = 0;
-    for await (const step of walk(plan, {
+    const steps = walk(plan, {
       ...options,
       keysOnly: true,
       byBytes,
       stepRows: options.batchRows,
-    })) {
+    });
+    for await (const step of beatingEach(run, steps)) {
       run.progress();
       const remove = await stillGone(plan, step.extra, options);
       if (run.dryRun) removed += remove.length;
