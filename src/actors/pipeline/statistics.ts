@@ -3,6 +3,7 @@
  * group, rankings, what is missing, any select; into a table, a CSV file and a page. Each run computes the newest periods anew, so late
  * data counts and a run that was cut off does no harm. Worker thread.
  */
+import { dirname } from 'node:path';
 import { writeFileAtomic } from '../../runtime/atomic-file.js';
 import { localTime } from '../../runtime/log-format.js';
 import { openStore, type RowSet, type Store } from '../../store/driver.js';
@@ -36,6 +37,7 @@ export function createStage(env: StageEnv): Stage {
 export const factory = stageActor(createStage);
 
 class Statistics implements Stage {
+  readonly outputs: readonly string[];
   private readonly params: StatisticsValues;
   private readonly store: LazyStore;
   private readonly target: LazyStore;
@@ -46,6 +48,9 @@ class Statistics implements Stage {
   ) {
     this.params = env.params as StatisticsValues;
     checkParams(this.params);
+    this.outputs = [this.params.csv, this.params.html]
+      .filter((path) => path !== undefined)
+      .map((path) => dirname(path));
     this.store = new LazyStore(this.params.store, async () => undefined);
     const { target } = this.params;
     this.target = target === undefined ? this.store : new LazyStore(target, async () => undefined);

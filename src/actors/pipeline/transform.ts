@@ -81,6 +81,7 @@ class Transform implements Stage {
     const seq = { next: 1 };
     for (let scan = 0; scan < MAX_SCANS && !run.signal.aborted; scan++) {
       const found = await claims.scan(params.files_per_scan, this.stuck);
+      run.expect({ bytes: run.counts.bytes + (await sizeOf(found)) });
       for (const candidate of found) {
         if (run.signal.aborted) return;
         if (!run.dryRun && (await this.mustWait(run))) return;
@@ -342,6 +343,13 @@ class Transform implements Stage {
     this.stuck.add(file.name);
     run.log.error('transform.stuck-file', { file: file.path, reason, trouble: reasonOf(trouble) });
   }
+}
+
+async function sizeOf(files: readonly Candidate[]): Promise<number> {
+  let bytes = 0;
+  // One that is gone meanwhile has nothing to be waited for.
+  for (const { path } of files) bytes += (await stat(path).catch(() => ({ size: 0 }))).size;
+  return bytes;
 }
 
 function asStageError(error: unknown): unknown {
