@@ -136,7 +136,7 @@ export async function extract(options: BenchOptions): Promise<Report> {
       select: SELECT,
       work: {
         extract: byStage({}),
-        'extract, sync = no': byStage({ sync: 'no' }),
+        'extract without sync': byStage({ sync: 'no' }),
         'C program': byProgram,
         'client dump': byClient,
       },
