@@ -220,14 +220,19 @@ export class FileLoader {
     });
   }
 
-  /** Reads without a database: rows of tab text, for a dry run or a preview. @throws BadFileError, ChangingFileError */
+  /**
+   * Reads without a database: rows of tab text, for a dry run or a preview.
+   * @param each told of pieces of them; false ends it. @param limited too many bad rows make the file bad.
+   * @throws BadFileError, ChangingFileError
+   */
   async look(
     file: ClaimedFile,
     plan: TablePlan,
     run: StageRun,
     each: (piece: Buffer) => boolean,
+    limited = true,
   ): Promise<{ readonly rows: number; readonly rejects: readonly BadBytes[] }> {
-    const parsing = new Parsing(this.env.settings, true);
+    const parsing = new Parsing(this.env.settings, limited);
     const reader = new FileReader(file, this.readLimits());
     const parser = this.parser(plan, (record) => parsing.refuse(record), false);
     for await (const piece of this.rendered(parser, reader, plan, file, run))

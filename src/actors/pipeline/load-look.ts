@@ -17,6 +17,7 @@ export async function dryRun(
   plans: TablePlans,
   loader: FileLoader,
   run: StageRun,
+  limited = true,
 ): Promise<void> {
   const planOf = await plans.forRules(store, rules, found);
   for (const candidate of found) {
@@ -24,7 +25,7 @@ export async function dryRun(
     run.counts.files++;
     try {
       const plan = planOf(candidate.name);
-      const { rows, rejects } = await loader.look(await fileOf(candidate), plan, run, () => true);
+      const { rows, rejects } = await loader.look(await fileOf(candidate), plan, run, () => true, limited);
       run.counts.rowsIn += rows + rejects.length;
       run.counts.rowsRejected += rejects.length;
       run.log.info('load.would-load', {

@@ -53,7 +53,7 @@ class Replay implements Stage {
           throw new StageError(`${settings.reject_path} has no reject file ${name}`, false);
       const store = await this.store.get();
       const rules = await rulesOf(settings, env)();
-      if (run.dryRun) return await dryRun(found, rules, store, plans, loader, run);
+      if (run.dryRun) return await dryRun(found, rules, store, plans, loader, run, false);
       const planOf = await plans.forRules(store, rules, found);
       for (const candidate of found) {
         if (run.signal.aborted) return;
