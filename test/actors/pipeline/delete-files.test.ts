@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readdir, rm, symlink, utimes, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rm, symlink, truncate, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -48,6 +48,16 @@ describe('delete-files', () => {
     const { counts } = await tidy({ match: '*.xml' });
     expect(await tree()).toEqual(['.hidden.xml', 'b.xml', 'c.txt', 'link.xml', 'sub', 'sub/deep']);
     expect(counts).toMatchObject({ files: 2, bytes: 2, errors: 0 });
+  });
+
+  it('knows the size of a file beyond 32 bits', async () => {
+    const path = await put('large', 5);
+    await truncate(path, 5 * 2 ** 30);
+    const time = new Date(Date.now() - 3_600_000);
+    await utimes(path, time, time);
+    const { counts } = await tidy({});
+    expect(counts).toMatchObject({ files: 1, bytes: 5 * 2 ** 30 });
+    expect(await tree()).toEqual([]);
   });
 
   it('leaves sub-folders alone, or removes the empty ones, as it is told', async () => {

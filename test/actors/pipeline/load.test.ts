@@ -39,6 +39,13 @@ describe('the load stage', () => {
     expect(await names(`${f.inbox}-done`)).toEqual(['A_1.xml', 'A_2.XML']);
   });
 
+  it('takes everything that waits in one run although one look takes only a few', async () => {
+    await f.sql(OBS_TABLE);
+    for (let i = 1; i <= 7; i++) await f.put(`A_${i}.xml`, file(record({ obtid: i, t: i })));
+    expect(await f.load({ files_per_scan: '2' })).toMatchObject({ counts: { files: 7, rowsOut: 7 } });
+    expect(await names(f.inbox)).toEqual([]);
+  });
+
   it('touches upttime of updated rows', async () => {
     await f.sql(OBS_TABLE, `INSERT INTO T_OBS (obtid, ddatetime) VALUES ('1', '2023-07-06 15:43:00')`);
     await f.put('A_1.xml', file(record({ obtid: 1, t: 1 })));
