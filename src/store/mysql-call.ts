@@ -4,8 +4,8 @@
  */
 import type { Readable } from 'node:stream';
 import { StoreError, type ColumnKind, type RowSet, type SqlRow } from './driver.js';
+import type { Deadline } from './give-up.js';
 import type { Done, MysqlLink, RowSink } from './mysql-link.js';
-import { cancelled, remaining, tooLate, type Limits } from './mysql-pool.js';
 import { fill, splitAtBinds } from './mysql-text.js';
 
 /** What an operation of several statements has at hand. */
@@ -28,10 +28,12 @@ const GRACE = 3_000;
  */
 export async function guarded<T>(
   link: MysqlLink,
-  limits: Limits,
+  deadline: Deadline,
   { inTransaction, writes }: { readonly inTransaction: boolean; readonly writes: boolean },
   work: (call: Call) => Promise<T>,
 ): Promise<T> {
+  deadline.check();
+  let ended = false;
   let why: StoreError | undefined;
   let killing: Promise<void> | undefined;
   let grace: NodeJS.Timeout | undefined;
@@ -41,15 +43,13 @@ export async function guarded<T>(
     if (!(await link.kill())) link.destroy();
   };
   const giveUp = (error: StoreError): void => {
-    if (why !== undefined) return;
+    // A transaction's deadline may well pass after this call.
+    if (ended) return;
     why = error;
     listener(error);
     killing = kill();
   };
-  const timer = setTimeout(() => giveUp(tooLate(limits)), remaining(limits));
-  const abort = (): void => giveUp(cancelled());
-  if (limits.signal?.aborted === true) abort();
-  limits.signal?.addEventListener('abort', abort, { once: true });
+  deadline.over.catch(giveUp);
   const call: Call = {
     link,
     inTransaction,
@@ -68,8 +68,7 @@ export async function guarded<T>(
       throw new StoreError('LOST', `${why.message}; the server did not say what became of it`);
     throw code === 'CANCELLED' || code === 'TIMEOUT' || code === 'LOST' ? why : error;
   } finally {
-    clearTimeout(timer);
-    limits.signal?.removeEventListener('abort', abort);
+    ended = true;
     await killing;
     // An order that came too late may still hit the next statement: this one takes it.
     if (killing !== undefined && link.lost === undefined) await link.run('DO 0').catch(() => undefined);

@@ -6,6 +6,7 @@ import type { Socket } from 'node:net';
 import type { Readable } from 'node:stream';
 import mysql from 'mysql2';
 import type { Connection, FieldPacket } from 'mysql2';
+import type { PooledConnection } from './connection-pool.js';
 import { StoreError, type ColumnKind, type SqlRow } from './driver.js';
 import type { KnownTable } from './mysql-engine.js';
 import { errorNumber, storeError } from './mysql-errors.js';
@@ -53,7 +54,7 @@ const SQL_MODE = [
 /** Reads of a stream may pause for a minute, a bulk may wait for its source: the server must not hang up before we do. */
 const WIRE_TIMEOUT_SECONDS = 600;
 
-export class MysqlLink {
+export class MysqlLink implements PooledConnection {
   private failure: StoreError | undefined;
   /** When it was last used, on the clock of `performance.now()`. */
   usedAt = performance.now();
@@ -77,21 +78,26 @@ export class MysqlLink {
     });
   }
 
-  /** @throws StoreError OPEN when the server refuses us, LOST when it cannot be reached */
-  static async open(address: MysqlAddress, timeoutMs: number, signal?: AbortSignal): Promise<MysqlLink> {
+  /** @throws StoreError OPEN when the server refuses us, LOST when it may work later */
+  static async open(address: MysqlAddress, timeoutMs: number): Promise<MysqlLink> {
+    const connectTimeout = Math.max(1, Math.min(CONNECT_TIMEOUT, Math.ceil(timeoutMs)));
     const connection = mysql.createConnection({
       ...address.connection,
-      connectTimeout: Math.max(1, Math.min(CONNECT_TIMEOUT, Math.ceil(timeoutMs))),
+      connectTimeout,
       // The values are in the text already.
       queryFormat: (sql: string) => sql,
       keepAliveInitialDelay: 30_000,
       trace: false,
     });
     try {
-      await connected(connection, signal);
+      // The library's time limit covers the whole greeting.
+      await new Promise<void>((resolve, reject) => {
+        connection.once('connect', () => resolve());
+        connection.once('error', reject);
+      });
       const link = new MysqlLink(connection, address);
       const wait = address.lockWaitSeconds;
-      const give = setTimeout(() => link.destroy(), Math.max(1, timeoutMs));
+      const give = setTimeout(() => link.destroy(), connectTimeout);
       try {
         await link.run(
           `SET SESSION sql_mode = '${SQL_MODE}', autocommit = 1, sql_notes = 1, max_error_count = 65535, ` +
@@ -108,7 +114,10 @@ export class MysqlLink {
       // Errors of the socket after the first one have nobody left to tell.
       connection.on('error', () => undefined);
       const known = storeError(error);
-      throw new StoreError(known.code, `cannot open ${address.label}: ${known.message}`);
+      throw new StoreError(
+        known.code === 'OPEN' ? 'OPEN' : 'LOST',
+        `cannot open ${address.label}: ${known.message}`,
+      );
     }
   }
 
@@ -229,25 +238,24 @@ export class MysqlLink {
     this.connection.emit('end');
   }
 
-  /** Says goodbye. */
+  /** @returns false when the server did not answer in time, and the connection is given up. */
+  async alive(timeoutMs: number): Promise<boolean> {
+    const timer = setTimeout(() => this.destroy(), timeoutMs);
+    try {
+      await this.run('DO 0');
+      return true;
+    } catch {
+      return false;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** Says goodbye, or cuts the connection when it is lost. */
   end(): void {
+    if (this.failure !== undefined) return this.destroy();
     this.failure ??= new StoreError('CLOSED', 'closed');
     this.connection.end(() => undefined);
-  }
-}
-
-/** Resolves when the server has let us in. @throws StoreError CANCELLED, or what the library says */
-async function connected(connection: Connection, signal: AbortSignal | undefined): Promise<void> {
-  let abort: () => void = () => undefined;
-  try {
-    await new Promise<void>((resolve, reject) => {
-      abort = () => reject(new StoreError('CANCELLED', 'cancelled by the caller'));
-      signal?.addEventListener('abort', abort, { once: true });
-      connection.once('connect', () => resolve());
-      connection.once('error', reject);
-    });
-  } finally {
-    signal?.removeEventListener('abort', abort);
   }
 }
 

@@ -1,9 +1,9 @@
 /** Rows in batches, read from the socket no faster than they are taken. */
 import type { FieldPacket } from 'mysql2';
 import { StoreError, type ColumnKind, type RowSet, type SqlRow } from './driver.js';
+import type { Deadline } from './give-up.js';
 import type { MysqlLink } from './mysql-link.js';
 import { columnKind, rowReader, type WirePacket } from './mysql-rows.js';
-import { cancelled, remaining, tooLate, type Limits } from './mysql-pool.js';
 
 /** Batches read ahead: the next one arrives while this one is worked on. */
 const AHEAD = 2;
@@ -49,13 +49,13 @@ export class RowCollector implements Collector<RowSet> {
 
 /**
  * One select on a connection of its own. The caller gives the connection back when the loop has ended.
- * @param limits for each batch a new deadline
+ * @param deadlines a new one for each batch
  */
 export async function* streamBatches<T>(
   link: MysqlLink,
   text: string,
   collector: Collector<T>,
-  limits: () => Limits,
+  deadlines: () => Deadline,
 ): AsyncGenerator<T> {
   const ready: T[] = [];
   let paused = false;
@@ -102,7 +102,7 @@ export async function* streamBatches<T>(
   };
   try {
     for (;;) {
-      if (ready.length === 0 && !ended) await nextBatch(limits(), (next) => (wake = next));
+      if (ready.length === 0 && !ended) await nextBatch(deadlines(), (next) => (wake = next));
       if (failure !== undefined) throw failure as Error;
       let batch = ready.shift();
       if (batch === undefined) {
@@ -134,25 +134,10 @@ export async function* streamBatches<T>(
 }
 
 /** Until something happened. @throws StoreError TIMEOUT, CANCELLED */
-async function nextBatch(limits: Limits, onWake: (wake: () => void) => void): Promise<void> {
-  await new Promise<void>((resolve, reject) => {
-    const end = (): void => {
-      clearTimeout(timer);
-      limits.signal?.removeEventListener('abort', abort);
-    };
-    const abort = (): void => {
-      end();
-      reject(cancelled());
-    };
-    const timer = setTimeout(() => {
-      end();
-      reject(tooLate(limits));
-    }, remaining(limits));
-    if (limits.signal?.aborted === true) return abort();
-    limits.signal?.addEventListener('abort', abort, { once: true });
-    onWake(() => {
-      end();
-      resolve();
-    });
-  });
+async function nextBatch(deadline: Deadline, onWake: (wake: () => void) => void): Promise<void> {
+  try {
+    await Promise.race([new Promise<void>(onWake), deadline.over]);
+  } finally {
+    deadline.done();
+  }
 }

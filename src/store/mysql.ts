@@ -5,6 +5,7 @@
  *
  * MySQL commits a transaction behind one's back when a statement of it creates, alters, drops or truncates a table that is not temporary.
  */
+import { ConnectionPool } from './connection-pool.js';
 import { StoreError } from './driver.js';
 import type {
   BatchOptions,
@@ -23,13 +24,14 @@ import type {
   XmlBatch,
   XmlOptions,
 } from './driver.js';
+import { Deadline } from './give-up.js';
 import { runBatch } from './mysql-batch.js';
 import { runBulk } from './mysql-bulk.js';
 import { guarded, queryRows, withBinds, type Call } from './mysql-call.js';
 import { mysqlDialect } from './mysql-dialect.js';
 import { describeTable } from './mysql-dictionary.js';
-import { MysqlPool, type Limits } from './mysql-pool.js';
-import { RowCollector, streamBatches } from './mysql-stream.js';
+import { MysqlLink } from './mysql-link.js';
+import { RowCollector, streamBatches, type Collector } from './mysql-stream.js';
 import { mustBringRows } from './mysql-text.js';
 import { runTransaction } from './mysql-transaction.js';
 import { parseMysqlUrl } from './mysql-url.js';
@@ -45,11 +47,12 @@ const DEFAULT_BATCH_ROWS = 1_000;
 export async function openMysql(url: string, options: StoreOptions): Promise<Store> {
   const address = await parseMysqlUrl(url);
   const timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT;
-  const pool = new MysqlPool(
-    address,
-    options.maxConnections ?? DEFAULT_CONNECTIONS,
-    options.maxPending ?? DEFAULT_PENDING,
-  );
+  const pool = new ConnectionPool({
+    label: address.label,
+    maxConnections: options.maxConnections ?? DEFAULT_CONNECTIONS,
+    maxPending: options.maxPending ?? DEFAULT_PENDING,
+    connect: (ms) => MysqlLink.open(address, ms),
+  });
   await pool.start(timeoutMs);
   return new MysqlStore(pool, address.database, timeoutMs);
 }
@@ -94,31 +97,19 @@ class MysqlStore extends MysqlRunner implements Store {
   readonly dialect = mysqlDialect;
 
   constructor(
-    private readonly pool: MysqlPool,
+    private readonly pool: ConnectionPool<MysqlLink>,
     private readonly database: string,
     private readonly timeoutMs: number,
   ) {
-    super(async (options, writes, work) => {
-      const limits = this.limits(options);
-      const link = await pool.acquire(limits);
-      try {
-        return await guarded(link, limits, { inTransaction: false, writes }, work);
-      } finally {
-        pool.release(link);
-      }
-    });
+    super((options, writes, work) =>
+      this.lend(options, (link, deadline) => guarded(link, deadline, { inTransaction: false, writes }, work)),
+    );
   }
 
   async *stream(sql: string, binds: SqlRow = [], options: StreamOptions = {}): AsyncGenerator<RowSet> {
     mustBringRows(sql);
     const text = withBinds(sql, binds);
-    const link = await this.pool.acquire(this.limits(options));
-    try {
-      const collector = new RowCollector(options.batchRows ?? DEFAULT_BATCH_ROWS);
-      yield* streamBatches(link, text, collector, () => this.limits(options));
-    } finally {
-      this.pool.release(link);
-    }
+    yield* this.select(text, new RowCollector(options.batchRows ?? DEFAULT_BATCH_ROWS), options);
   }
 
   async *streamXml(
@@ -129,23 +120,11 @@ class MysqlStore extends MysqlRunner implements Store {
   ): AsyncGenerator<XmlBatch> {
     mustBringRows(sql);
     const text = withBinds(sql, binds);
-    const link = await this.pool.acquire(this.limits(options));
-    try {
-      const collector = new XmlCollector(xml, options.batchRows ?? DEFAULT_BATCH_ROWS);
-      yield* streamBatches(link, text, collector, () => this.limits(options));
-    } finally {
-      this.pool.release(link);
-    }
+    yield* this.select(text, new XmlCollector(xml, options.batchRows ?? DEFAULT_BATCH_ROWS), options);
   }
 
   async transaction<T>(work: (tx: SqlRunner) => Promise<T>, options: CallOptions = {}): Promise<T> {
-    const limits = this.limits(options);
-    const link = await this.pool.acquire(limits);
-    try {
-      return await runTransaction(link, limits, work);
-    } finally {
-      this.pool.release(link);
-    }
+    return this.lend(options, (link, deadline) => runTransaction(link, deadline, work));
   }
 
   async columns(table: string): Promise<TableInfo> {
@@ -165,7 +144,31 @@ class MysqlStore extends MysqlRunner implements Store {
     await this.pool.close();
   }
 
-  private limits({ timeoutMs = this.timeoutMs, signal }: CallOptions): Limits {
-    return { timeoutMs, endBy: performance.now() + timeoutMs, signal };
+  private async lend<T>(
+    options: CallOptions,
+    work: (link: MysqlLink, deadline: Deadline) => Promise<T>,
+  ): Promise<T> {
+    const deadline = new Deadline(options, this.timeoutMs);
+    try {
+      const link = await this.pool.acquire(deadline);
+      try {
+        return await work(link, deadline);
+      } finally {
+        this.pool.release(link);
+      }
+    } finally {
+      deadline.done();
+    }
+  }
+
+  private async *select<T>(text: string, collector: Collector<T>, options: CallOptions): AsyncGenerator<T> {
+    const deadlines = (): Deadline => new Deadline(options, this.timeoutMs);
+    const opening = deadlines();
+    const link = await this.pool.acquire(opening).finally(() => opening.done());
+    try {
+      yield* streamBatches(link, text, collector, deadlines);
+    } finally {
+      this.pool.release(link);
+    }
   }
 }

@@ -1,8 +1,11 @@
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
+import { createServer, type AddressInfo, type Socket } from 'node:net';
 import fc from 'fast-check';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { tabLine, type TabValue } from '../../src/protocol/tab-text.js';
 import { openStore, StoreError, type SqlValue, type Store } from '../../src/store/driver.js';
+import { MysqlLink } from '../../src/store/mysql-link.js';
+import { parseMysqlUrl } from '../../src/store/mysql-url.js';
 import { have, mariadb, ownMariadb, type OwnServer } from '../support/servers.js';
 
 const codeOf = async (promise: Promise<unknown>): Promise<string> =>
@@ -17,6 +20,20 @@ const one = async (
   sql: string,
   binds: SqlValue[] = [],
 ): Promise<SqlValue | undefined> => (await store.query(sql, binds)).rows[0]?.[0];
+
+const pidOf = async (store: Store): Promise<number> =>
+  Number(readFileSync(String(await one(store, 'SELECT @@pid_file')), 'utf8'));
+
+/** A signal to stop reaches the threads of a process one by one: those not yet stopped may answer once more. */
+async function stop(pid: number): Promise<void> {
+  process.kill(pid, 'SIGSTOP');
+  const states = (): string[] =>
+    readdirSync(`/proc/${pid}/task`).map((id) => {
+      const stat = readFileSync(`/proc/${pid}/task/${id}/stat`, 'utf8');
+      return stat.slice(stat.lastIndexOf(')') + 2).charAt(0);
+    });
+  await vi.waitFor(() => expect(new Set(states())).toEqual(new Set(['T'])), 10_000);
+}
 
 describe.skipIf(!have.mariadb)('MySQL', { timeout: 60_000 }, () => {
   let url: string;
@@ -296,11 +313,9 @@ describe.skipIf(!have.mariadb)('a MySQL server', { timeout: 120_000 }, () => {
   });
 
   it('that hangs loses its connections at the deadline; when it goes on, so does the store', async () => {
-    const pid = Number(
-      await one(store, 'SELECT @@pid_file').then((file) => readFileSync(String(file), 'utf8')),
-    );
-    process.kill(pid, 'SIGSTOP');
+    const pid = await pidOf(store);
     try {
+      await stop(pid);
       const began = performance.now();
       expect(await codeOf(store.query('SELECT 1', [], { timeoutMs: 300 }))).toBe('TIMEOUT');
       expect(
@@ -314,4 +329,39 @@ describe.skipIf(!have.mariadb)('a MySQL server', { timeout: 120_000 }, () => {
     }
     expect(await one(store, 'SELECT 1')).toBe(1);
   });
+
+  it('is asked whether a connection still lives, and not for longer than it is given', async () => {
+    const link = await MysqlLink.open(await parseMysqlUrl(server.url), 10_000);
+    const pid = await pidOf(store);
+    expect(await link.alive(10_000)).toBe(true);
+    expect(link.lost).toBeUndefined();
+    try {
+      await stop(pid);
+      expect(await link.alive(200)).toBe(false);
+    } finally {
+      process.kill(pid, 'SIGCONT');
+    }
+    expect(link.lost?.code).toBe('LOST');
+    link.end();
+  });
+});
+
+it('A MySQL server that stops in the middle of its greeting is LOST in time', async () => {
+  const sockets: Socket[] = [];
+  const half = createServer((socket) => {
+    sockets.push(socket);
+    // A packet of 74 bytes of which one comes.
+    socket.write(Buffer.from([74, 0, 0, 0, 10]));
+  });
+  await new Promise<void>((resolve) => half.listen(0, '127.0.0.1', resolve));
+  const { port } = half.address() as AddressInfo;
+  try {
+    const address = await parseMysqlUrl(`mysql://someone:secret@127.0.0.1:${port}/d`);
+    const error: unknown = await MysqlLink.open(address, 500).catch((reason: unknown) => reason);
+    expect(error).toMatchObject({ code: 'LOST' });
+    expect((error as Error).message).not.toContain('secret');
+  } finally {
+    for (const socket of sockets) socket.destroy();
+    half.close();
+  }
 });
