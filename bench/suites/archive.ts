@@ -4,22 +4,15 @@
  */
 import * as archive from '../../src/actors/pipeline/archive.js';
 import * as purge from '../../src/actors/pipeline/purge.js';
-import { runOnce, type StageFactory } from '../../src/actors/pipeline/stage-run.js';
-import { parseValue } from '../../src/runtime/config-values.js';
 import type { LogFields, Logger } from '../../src/runtime/log-contract.js';
-import type { Keys } from '../../src/runtime/schema.js';
 import { inTemporaryFolder, type CaseResult, type Sample } from '../lib/compare.js';
 import { BenchDatabase, databaseMissing } from '../lib/database.js';
 import type { BenchOptions } from '../lib/options.js';
 import type { Report } from '../lib/report.js';
+import { runStage, type StageModule } from '../lib/stage.js';
 
 const ROWS = 1_000_000;
 const QUICK_ROWS = 300_000;
-
-interface StageModule {
-  readonly createStage: StageFactory;
-  readonly keys: Keys;
-}
 
 type Run = (database: BenchDatabase, rows: number) => Promise<Sample>;
 
@@ -32,12 +25,6 @@ function byStage(stage: StageModule, key: string): Run {
       key,
       where: 'where 1=1',
     };
-    const params: Record<string, unknown> = {};
-    for (const [name, spec] of Object.entries(stage.keys)) {
-      const text = given[name] ?? spec.default;
-      const parsed = text === undefined ? undefined : parseValue(spec, text);
-      if (parsed !== undefined && 'value' in parsed) params[name] = parsed.value;
-    }
     let told: LogFields = {};
     const quiet = (): void => undefined;
     const log: Logger = {
@@ -49,13 +36,9 @@ function byStage(stage: StageModule, key: string): Run {
       fatal: quiet,
       child: () => log,
     };
-    const env = { name: 'bench', params, log, signal: new AbortController().signal };
-    const began = performance.now();
-    const result = await runOnce(stage.createStage, env, { dryRun: false, ledgerUrl: undefined });
-    const seconds = (performance.now() - began) / 1000;
-    if (result.state !== 'ok') throw result.error;
+    const { seconds, counts } = await runStage(stage, given, { log });
     process.stderr.write(`longest batch: ${String(told['longestMs'])} ms of ${String(told['batches'])}\n`);
-    return { value: rows / seconds, failed: rows - result.counts.rowsOut, detail: { seconds, ...told } };
+    return { value: rows / seconds, failed: rows - counts.rowsOut, detail: { seconds, ...told } };
   };
 }
 

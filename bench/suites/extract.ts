@@ -7,15 +7,12 @@ import { spawn, spawnSync } from 'node:child_process';
 import { chmodSync, closeSync, mkdirSync, openSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { createStage, keys } from '../../src/actors/pipeline/extract.js';
-import { runOnce, type RunResult } from '../../src/actors/pipeline/stage-run.js';
-import { parseValue } from '../../src/runtime/config-values.js';
-import type { Logger } from '../../src/runtime/log-contract.js';
-import type { KeySpec } from '../../src/runtime/schema.js';
 import { choose, inTemporaryFolder, type CaseResult, type Sample } from '../lib/compare.js';
 import { BenchDatabase, databaseMissing, observationSelect } from '../lib/database.js';
 import type { BenchOptions } from '../lib/options.js';
 import { output, source } from '../lib/paths.js';
 import type { Report } from '../lib/report.js';
+import { runStage, type StageRunTime } from '../lib/stage.js';
 
 const ROWS = 1_000_000;
 const FILE_ROWS = 1_000;
@@ -24,18 +21,8 @@ const FIELDS = 'obtid,ddatetime,t,p,u,wd,wf,r,vis,keyid';
 const SELECT =
   "SELECT obtid, date_format(ddatetime,'%Y%m%d%H%i%s'), t, p, u, wd, wf, r, vis, keyid FROM T_ZHOBTMIND";
 
-const silent: Logger = {
-  debug: () => undefined,
-  info: () => undefined,
-  notice: () => undefined,
-  warn: () => undefined,
-  error: () => undefined,
-  fatal: () => undefined,
-  child: () => silent,
-};
-
 /** @throws whatever made the run fail */
-async function extracted(dir: string, written: Readonly<Record<string, string>>): Promise<RunResult> {
+async function extracted(dir: string, written: Readonly<Record<string, string>>): Promise<StageRunTime> {
   const given: Readonly<Record<string, string>> = {
     prefix: 'ZHOBTMIND',
     suffix: 'bench',
@@ -44,18 +31,7 @@ async function extracted(dir: string, written: Readonly<Record<string, string>>)
     fields: FIELDS,
     ...written,
   };
-  const params: Record<string, unknown> = {};
-  for (const [name, spec] of Object.entries(keys as Readonly<Record<string, KeySpec>>)) {
-    const text = given[name] ?? spec.default;
-    const parsed = text === undefined ? { value: undefined } : parseValue(spec, text);
-    if ('reason' in parsed) throw new Error(`${name} ${parsed.reason}`);
-    params[name] = parsed.value;
-  }
-  const env = { name: 'bench', params, log: silent, signal: new AbortController().signal };
-  const ledgerUrl = `sqlite:${join(dir, 'ledger.db')}`;
-  const result = await runOnce(createStage, env, { dryRun: false, ledgerUrl });
-  if (result.state === 'failed') throw result.error as Error;
-  return result;
+  return runStage({ createStage, keys }, given, { ledgerUrl: `sqlite:${join(dir, 'ledger.db')}` });
 }
 
 function rowXmlProgram(): string {
@@ -120,9 +96,9 @@ const byClient: Work = async (dir, url, select) => {
 
 function byStage(written: Readonly<Record<string, string>>): Work {
   return async (dir, url) => {
-    const { ms, counts } = await extracted(dir, { source: url.href, sql: SELECT, ...written });
+    const { seconds, counts } = await extracted(dir, { source: url.href, sql: SELECT, ...written });
     if (counts.rowsOut !== ROWS) throw new Error(`${counts.rowsOut} rows`);
-    return { seconds: ms / 1_000, files: counts.files };
+    return { seconds, files: counts.files };
   };
 }
 
@@ -200,7 +176,7 @@ export async function extractMemory(options: BenchOptions): Promise<Report> {
         mkdirSync(dir);
         const sizes: number[] = [];
         const timer = setInterval(() => sizes.push(process.memoryUsage.rss()), 100);
-        const { counts, ms } = await extracted(dir, {
+        const { counts, seconds } = await extracted(dir, {
           source: database.url,
           sql: observationSelect(MANY_ROWS).replace(/ ORDER BY seq$/, ''),
           fields: FIELDS.replace(',keyid', ''),
@@ -212,7 +188,7 @@ export async function extractMemory(options: BenchOptions): Promise<Report> {
         samples.push({
           value,
           failed: MANY_ROWS - counts.rowsOut,
-          detail: { firstHalf: middle, ms, counts },
+          detail: { firstHalf: middle, seconds, counts },
         });
       }
     } finally {

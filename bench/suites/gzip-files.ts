@@ -5,24 +5,14 @@ import { join } from 'node:path';
 import { createStage, keys } from '../../src/actors/pipeline/gzip-files.js';
 import { CpuPool } from '../../src/runtime/cpu-pool.js';
 import type { CpuJobName } from '../../src/runtime/cpu-jobs.js';
-import type { Logger } from '../../src/runtime/log-contract.js';
 import { choose, inTemporaryFolder, type Sample } from '../lib/compare.js';
 import type { BenchOptions } from '../lib/options.js';
 import type { Report } from '../lib/report.js';
+import { runStage } from '../lib/stage.js';
 
 const FILES = 1_000;
 const LINES = 1_000;
 const THREADS = 2;
-
-const silent: Logger = {
-  debug: () => undefined,
-  info: () => undefined,
-  notice: () => undefined,
-  warn: () => undefined,
-  error: () => undefined,
-  fatal: () => undefined,
-  child: () => silent,
-};
 
 /** Lines as a packet server logs them; the same in every run. @returns bytes in all */
 function writeLogs(dir: string): number {
@@ -46,35 +36,16 @@ function writeLogs(dir: string): number {
 
 async function withStage(dir: string): Promise<void> {
   const pool = new CpuPool({ maxThreads: THREADS });
-  const defaults = Object.entries(keys).map(([key, spec]) => [key, 'default' in spec ? spec.default : '']);
-  const params = {
-    ...Object.fromEntries(defaults),
-    path: [dir],
-    match: ['*.log.20*'],
-    older_than: 60_000,
-    recursive: true,
-    level: 6,
-    threads: THREADS,
-    job_timeout: 600_000,
+  const written = {
+    path: dir,
+    match: '*.log.20*',
+    older_than: '1m',
+    threads: String(THREADS),
+    job_timeout: '10m',
   };
-  const signal = new AbortController().signal;
-  const stage = createStage({
-    name: 'gzip-files',
-    params,
-    log: silent,
-    signal,
-    cpu: (job, data, options) => pool.run(job as CpuJobName, data as never, options),
-  });
   try {
-    await stage.run({
-      log: silent,
-      signal,
-      dryRun: false,
-      counts: { rowsIn: 0, rowsOut: 0, rowsRejected: 0, files: 0, bytes: 0, errors: 0 },
-      progress: () => undefined,
-      expect: () => undefined,
-      runId: undefined,
-      state: { get: () => Promise.resolve(undefined), set: () => Promise.resolve() },
+    await runStage({ createStage, keys }, written, {
+      cpu: (job, data, options) => pool.run(job as CpuJobName, data as never, options),
     });
   } finally {
     await pool.close();

@@ -6,16 +6,13 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as stage from '../../src/actors/pipeline/load.js';
-import { runOnce } from '../../src/actors/pipeline/stage-run.js';
-import { parseValue } from '../../src/runtime/config-values.js';
-import type { Logger } from '../../src/runtime/log-contract.js';
-import type { KeySpec } from '../../src/runtime/schema.js';
 import { openStore } from '../../src/store/driver.js';
 import { inTemporaryFolder, type CaseResult, type Sample } from '../lib/compare.js';
 import { BenchDatabase, databaseMissing, OBSERVATION_COLUMNS } from '../lib/database.js';
 import { observationFile, observationTab } from '../lib/observations.js';
 import type { BenchOptions } from '../lib/options.js';
 import type { Report } from '../lib/report.js';
+import { runStage } from '../lib/stage.js';
 
 const FILE_ROWS = 1_000;
 const ROWS = 1_000_000;
@@ -23,16 +20,6 @@ const QUICK_ROWS = 200_000;
 const COLUMNS = OBSERVATION_COLUMNS.join(', ');
 const SQLITE_TABLE = `CREATE TABLE obs (obtid VARCHAR(10) NOT NULL, ddatetime DATETIME NOT NULL, t INT, p INT, u INT, wd INT, wf INT,
   r INT, vis INT, upttime DATETIME NOT NULL DEFAULT CURRENT_TIMESTAMP, PRIMARY KEY (obtid, ddatetime))`;
-
-const silent: Logger = {
-  debug: () => undefined,
-  info: () => undefined,
-  notice: () => undefined,
-  warn: (event, fields) => console.error(event, fields),
-  error: (event, fields) => console.error(event, fields),
-  fatal: () => undefined,
-  child: () => silent,
-};
 
 /** The files and the same rows as tab text, made once. */
 class Rows {
@@ -72,22 +59,9 @@ class Rows {
       mode,
       repeat: 'load',
     };
-    const params: Record<string, unknown> = {};
-    for (const [name, spec] of Object.entries<KeySpec>(stage.keys)) {
-      const text = written[name] ?? spec.default;
-      const parsed = text === undefined ? undefined : parseValue(spec, text);
-      if (parsed !== undefined && 'value' in parsed) params[name] = parsed.value;
-    }
-    const env = { name: 'bench', params, log: silent, signal: new AbortController().signal };
-    const began = performance.now();
-    const cpu = process.cpuUsage();
-    const result = await runOnce(stage.createStage, env, { dryRun: false, ledgerUrl: ledger });
-    const seconds = (performance.now() - began) / 1000;
-    const { user, system } = process.cpuUsage(cpu);
-    if (result.state !== 'ok') throw result.error;
-    const { counts } = result;
+    const { seconds, cpu, counts } = await runStage(stage, written, { ledgerUrl: ledger });
     const rss = Math.round(process.memoryUsage.rss() / 2 ** 20);
-    return { seconds, detail: { seconds, cpu: (user + system) / 1e6, rssMb: rss, ...counts } };
+    return { seconds, detail: { seconds, cpu, rssMb: rss, ...counts } };
   }
 }
 

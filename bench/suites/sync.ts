@@ -6,35 +6,17 @@ import { spawnSync } from 'node:child_process';
 import { chmodSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import * as compare from '../../src/actors/pipeline/compare.js';
-import { runOnce, type StageFactory } from '../../src/actors/pipeline/stage-run.js';
 import * as increment from '../../src/actors/pipeline/sync-increment.js';
 import * as refresh from '../../src/actors/pipeline/sync-refresh.js';
-import { parseValue } from '../../src/runtime/config-values.js';
-import type { Logger } from '../../src/runtime/log-contract.js';
-import type { Keys } from '../../src/runtime/schema.js';
 import { inTemporaryFolder, type CaseResult, type Sample } from '../lib/compare.js';
 import { BenchDatabase, databaseMissing, OBSERVATION_COLUMNS } from '../lib/database.js';
 import type { BenchOptions } from '../lib/options.js';
 import type { Report } from '../lib/report.js';
+import { runStage, type StageModule } from '../lib/stage.js';
 
 const COLUMNS = [...OBSERVATION_COLUMNS, 'keyid'].join(', ');
 const ROWS = 1_000_000;
 const QUICK_ROWS = 300_000;
-
-interface StageModule {
-  readonly createStage: StageFactory;
-  readonly keys: Keys;
-}
-
-const silent: Logger = {
-  debug: () => undefined,
-  info: () => undefined,
-  notice: () => undefined,
-  warn: () => undefined,
-  error: () => undefined,
-  fatal: () => undefined,
-  child: () => silent,
-};
 
 class Servers {
   private constructor(
@@ -74,18 +56,8 @@ class Servers {
       target_columns: COLUMNS,
       ...written,
     };
-    const params: Record<string, unknown> = {};
-    for (const [name, spec] of Object.entries(stage.keys)) {
-      const text = given[name] ?? spec.default;
-      const parsed = text === undefined ? undefined : parseValue(spec, text);
-      if (parsed !== undefined && 'value' in parsed) params[name] = parsed.value;
-    }
-    const env = { name: 'bench', params, log: silent, signal: new AbortController().signal };
-    const began = performance.now();
-    const result = await runOnce(stage.createStage, env, { dryRun: false, ledgerUrl: undefined });
-    const seconds = (performance.now() - began) / 1000;
-    if (result.state !== 'ok') throw result.error;
-    return this.sample(seconds, { ...result.counts });
+    const { seconds, counts } = await runStage(stage, given);
+    return this.sample(seconds, { ...counts });
   }
 
   async dumped(): Promise<Sample> {

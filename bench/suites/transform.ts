@@ -7,15 +7,12 @@ import { createHash } from 'node:crypto';
 import { copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
-import { runOnce } from '../../src/actors/pipeline/stage-run.js';
 import * as stage from '../../src/actors/pipeline/transform.js';
-import { parseValue } from '../../src/runtime/config-values.js';
-import type { Logger } from '../../src/runtime/log-contract.js';
-import type { KeySpec } from '../../src/runtime/schema.js';
 import { inTemporaryFolder, type CaseResult, type Sample, type Series } from '../lib/compare.js';
 import type { BenchOptions } from '../lib/options.js';
 import { root } from '../lib/paths.js';
 import type { Report } from '../lib/report.js';
+import { runStage } from '../lib/stage.js';
 
 const ROWS = 1_000_000;
 const QUICK_ROWS = 200_000;
@@ -34,16 +31,6 @@ ${NAMES.slice(2)
   .map((name) => `${name} = int min=-1000 max=1000000`)
   .join('\n')}
 `;
-
-const silent: Logger = {
-  debug: () => undefined,
-  info: () => undefined,
-  notice: () => undefined,
-  warn: (event, fields) => console.error(event, fields),
-  error: (event, fields) => console.error(event, fields),
-  fatal: () => undefined,
-  child: () => silent,
-};
 
 function csvRows(count: number): string {
   const lines = [HEADER];
@@ -89,26 +76,12 @@ class Bench {
       mkdirSync(folder);
     }
     copyFileSync(join(this.dir, file), join(inbox, file));
-    const params: Record<string, unknown> = {};
     const given: Readonly<Record<string, string>> = { path: inbox, out, ...written };
-    for (const [name, spec] of Object.entries(stage.keys) as [string, KeySpec][]) {
-      const text = given[name] ?? spec.default;
-      const parsed = text === undefined ? undefined : parseValue(spec, text);
-      if (parsed === undefined) continue;
-      if ('reason' in parsed) throw new Error(`${name} ${parsed.reason}`);
-      params[name] = parsed.value;
-    }
-    const env = { name: 'bench', params, log: silent, signal: new AbortController().signal };
-    const cpu = process.cpuUsage();
-    const began = performance.now();
-    const result = await runOnce(stage.createStage, env, { dryRun: false, ledgerUrl: undefined });
-    const seconds = (performance.now() - began) / 1000;
-    const { user, system } = process.cpuUsage(cpu);
-    if (result.state !== 'ok') throw result.error;
-    const failed = result.counts.rowsOut === this.rows ? 0 : 1;
+    const { seconds, cpu, counts } = await runStage(stage, given);
+    const failed = counts.rowsOut === this.rows ? 0 : 1;
     const rssMb = Math.round(process.memoryUsage.rss() / 2 ** 20);
     const bytes = statSync(join(this.dir, file)).size;
-    const detail = { seconds, cpu: (user + system) / 1e6, rssMb, bytes };
+    const detail = { seconds, cpu, rssMb, bytes };
     return {
       sample: { value: this.rows / seconds, failed, detail },
       out: join(out, readdirSync(out)[0] ?? ''),

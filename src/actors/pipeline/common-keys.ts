@@ -17,3 +17,22 @@ export const commonKeys = defineKeys({
     aliases: ['connstr'],
   },
 });
+
+/** Of stages that take files from a folder. */
+export const incomingKeys = defineKeys({
+  files_per_scan: {
+    type: 'int',
+    default: '1000',
+    min: 1,
+    max: 100_000,
+    help: 'Files taken from one look into the folder, the first by name',
+    reload: 'child',
+  },
+  lease: {
+    type: 'duration',
+    default: '10m',
+    min: 10_000,
+    help: 'Silence after which files claimed by another machine are taken over',
+    reload: 'child',
+  },
+});

@@ -1,6 +1,6 @@
 /** Conf keys of the stage `load` (spec data-centre 8.1). Pure data. */
 import { defineKeys, type ValuesOf } from '../../runtime/schema.js';
-import { commonKeys } from './common-keys.js';
+import { commonKeys, incomingKeys } from './common-keys.js';
 import { stageKeys } from './stage-keys.js';
 
 export const keys = defineKeys({
@@ -143,14 +143,7 @@ export const keys = defineKeys({
     help: 'The same for bad rows in a hundred',
     reload: 'child',
   },
-  files_per_scan: {
-    type: 'int',
-    default: '1000',
-    min: 1,
-    max: 100_000,
-    help: 'Files taken from one look into the folder, the first by name',
-    reload: 'child',
-  },
+  files_per_scan: incomingKeys.files_per_scan,
   group_files: {
     type: 'int',
     default: '64',
@@ -197,13 +190,7 @@ export const keys = defineKeys({
     help: 'Longest time for one transaction; a file that needs longer three times goes to error_path',
     reload: 'child',
   },
-  lease: {
-    type: 'duration',
-    default: '10m',
-    min: 10_000,
-    help: 'Silence after which files claimed by another machine are taken over',
-    reload: 'child',
-  },
+  lease: incomingKeys.lease,
 });
 
 export type LoadParams = ValuesOf<typeof keys>;

@@ -15,7 +15,7 @@ import { migrateWeather } from '../../store/schema-weather.js';
 import { FileClaims, putAside, type Candidate, type ClaimedFile } from './file-claims.js';
 import { LazyStore } from './lazy-store.js';
 import { BadFileError, loadFile, rejectText, type FileLimits, type FileOutcome } from './load-obs-file.js';
-import { commonKeys } from './common-keys.js';
+import { commonKeys, incomingKeys } from './common-keys.js';
 import { stageActor, stageKeys } from './stage.js';
 import { isRetryable, StageError, type Stage, type StageEnv, type StageRun } from './stage-run.js';
 
@@ -47,14 +47,7 @@ export const keys = defineKeys({
     help: 'Encoding of the files, such as utf-8 or gb18030',
     reload: 'child',
   },
-  files_per_scan: {
-    type: 'int',
-    default: '1000',
-    min: 1,
-    max: 100_000,
-    help: 'Files taken from one look into the folder, the first by name',
-    reload: 'child',
-  },
+  files_per_scan: incomingKeys.files_per_scan,
   batch_rows: {
     type: 'int',
     default: '2000',
@@ -85,13 +78,7 @@ export const keys = defineKeys({
     help: 'Longest time for one file',
     reload: 'child',
   },
-  lease: {
-    type: 'duration',
-    default: '10m',
-    min: 10_000,
-    help: 'Silence after which files claimed by another machine are taken over',
-    reload: 'child',
-  },
+  lease: incomingKeys.lease,
 });
 
 const TABLE = 'T_ZHOBTMIND';

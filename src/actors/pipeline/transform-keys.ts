@@ -1,6 +1,7 @@
 /** Conf keys of the stage `transform`. Pure data: the main thread reads it, without the libraries of the formats. */
 import { defineKeys, type ValuesOf } from '../../runtime/schema.js';
 import { outFolderKeys } from './out-folder.js';
+import { incomingKeys } from './common-keys.js';
 import { stageKeys } from './stage-keys.js';
 
 /** Files of formats/, one each; tsv is csv with tabs. */
@@ -153,7 +154,7 @@ export const keys = defineKeys({
     help: 'More bad records than this send the whole file to error_path',
     reload: 'child',
   },
-  max_reject_percent: {
+  max_rejects_percent: {
     type: 'number',
     default: '50',
     min: 0,
@@ -191,21 +192,8 @@ export const keys = defineKeys({
     help: 'A longer line is a bad record; so much of json, xml and xlsx without a record sends the file to error_path',
     reload: 'child',
   },
-  files_per_scan: {
-    type: 'int',
-    default: '1000',
-    min: 1,
-    max: 100_000,
-    help: 'Files taken from one look into the folder, the first by name',
-    reload: 'child',
-  },
-  lease: {
-    type: 'duration',
-    default: '10m',
-    min: 10_000,
-    help: 'Silence after which files claimed by another machine are taken over',
-    reload: 'child',
-  },
+  files_per_scan: incomingKeys.files_per_scan,
+  lease: incomingKeys.lease,
   ...outFolderKeys,
 });
 

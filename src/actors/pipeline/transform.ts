@@ -188,7 +188,7 @@ class Transform implements Stage {
       mapping,
       limits: {
         maxRejects: params.max_rejects,
-        maxRejectPercent: params.max_reject_percent,
+        maxRejectPercent: params.max_rejects_percent,
         fileRows: params.file_rows,
       },
       rejectPath: params.reject_path ?? this.errorPath,
