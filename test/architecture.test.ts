@@ -60,8 +60,8 @@ const SERVER_SOCKETS = [
 const CLIENT_SOCKETS = [
   'src/runtime/admin-client.ts',
   // The way to a database server.
-  'src/store/mysql-link.ts',
-  'src/store/postgres-link.ts',
+  'src/store/mysql/link.ts',
+  'src/store/postgres/link.ts',
 ];
 
 describe('sockets', () => {
@@ -83,7 +83,7 @@ describe('sockets', () => {
 
 /** Files that may block their thread, and why. */
 const BLOCKING = [
-  'src/store/sqlite-thread.ts', // what the thread is for
+  'src/store/sqlite/thread.ts', // what the thread is for
   'src/runtime/cpu-jobs.ts', // what those threads are for
   'src/runtime/gzip-file.ts', // the same
   'src/runtime/config-values.ts', // start-up and reload: `file:` references
@@ -113,7 +113,7 @@ describe('calls that block their thread', () => {
 describe('files that others read', () => {
   it('appear whole: actors and stores leave the writing to runtime/atomic-file.ts', () => {
     // Claims and locks are moved, and parts that are whole: atomic in itself.
-    const mayMove = ['extract-lock', 'extract-outbox', 'file-claims', 'transform-output'].map(
+    const mayMove = ['extract/lock', 'extract/outbox', 'stage/file-claims', 'transform/output'].map(
       (name) => `src/actors/pipeline/${name}.ts`,
     );
     expect(fileWriters(below('src/actors/', 'src/store/'), mayMove)).toEqual([]);

@@ -1,5 +1,5 @@
 /** A run of a stage as `switchyard stage NAME --once` does it, timed. */
-import { runOnce, type StageEnv, type StageFactory } from '../../src/actors/pipeline/stage-run.js';
+import { runOnce, type StageEnv, type StageFactory } from '../../src/actors/pipeline/stage/run.js';
 import { parseValue } from '../../src/runtime/config-values.js';
 import type { Keys } from '../../src/runtime/schema.js';
 import type { RunCounts } from '../../src/store/ledger.js';

@@ -7,21 +7,21 @@ import type { Keys } from '../runtime/schema.js';
 import { packetKeys } from './packet/keys.js';
 import { keys as compareKeys } from './pipeline/compare.js';
 import { keys as archiveKeys } from './pipeline/archive.js';
-import { dataApiKeys } from './pipeline/data-api-keys.js';
+import { dataApiKeys } from './pipeline/data-api/keys.js';
 import { keys as deleteFilesKeys } from './pipeline/delete-files.js';
 import { keys as execSqlKeys } from './pipeline/exec-sql.js';
-import { keys as extractKeys } from './pipeline/extract-keys.js';
+import { keys as extractKeys } from './pipeline/extract/keys.js';
 import { keys as generateKeys } from './pipeline/generate.js';
 import { keys as gzipFilesKeys } from './pipeline/gzip-files.js';
-import { keys as loadKeys } from './pipeline/load-keys.js';
+import { keys as loadKeys } from './pipeline/load/keys.js';
 import { keys as loadObsKeys } from './pipeline/load-obs.js';
 import { keys as loadStationsKeys } from './pipeline/load-stations.js';
 import { keys as syncIncrementKeys } from './pipeline/sync-increment.js';
 import { keys as syncRefreshKeys } from './pipeline/sync-refresh.js';
 import { keys as syncTriggerKeys } from './pipeline/sync-trigger.js';
 import { keys as purgeKeys } from './pipeline/purge.js';
-import { keys as statisticsKeys } from './pipeline/statistics-keys.js';
-import { keys as transformKeys } from './pipeline/transform-keys.js';
+import { keys as statisticsKeys } from './pipeline/statistics/keys.js';
+import { keys as transformKeys } from './pipeline/transform/keys.js';
 import { keys as runKeys } from './pipeline/run.js';
 
 export interface ActorType {

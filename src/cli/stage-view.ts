@@ -1,7 +1,7 @@
 /** What `stage` shows: the first rows, what can be reached, how far a run is. */
 import { reasonOf } from '../runtime/errors.js';
-import { isRetryable, type Stage, type StageEnv, type StageFactory } from '../actors/pipeline/stage-run.js';
-import { progressText, type Progress } from '../actors/pipeline/run-progress.js';
+import { isRetryable, type Stage, type StageEnv, type StageFactory } from '../actors/pipeline/stage/run.js';
+import { progressText, type Progress } from '../actors/pipeline/stage/progress.js';
 import type { RowSet, SqlValue } from '../store/driver.js';
 import { EXIT, type CliIo, type Flags } from './verb.js';
 

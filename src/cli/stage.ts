@@ -10,7 +10,7 @@ import { reasonOf } from '../runtime/errors.js';
 import { nearest } from '../runtime/nearest.js';
 import { logKeys } from '../runtime/process-keys.js';
 import { sectionsOf, valuesOf, type Config, type ConfigSection } from '../runtime/config.js';
-import type { RunResult, StageEnv, StageFactory } from '../actors/pipeline/stage-run.js';
+import type { RunResult, StageEnv, StageFactory } from '../actors/pipeline/stage/run.js';
 import { loadOrPrint } from './conf.js';
 import { REPLAY, replayFactory } from './replay-rejects.js';
 import { checkStage, previewStage, progressLine } from './stage-view.js';
@@ -117,11 +117,11 @@ function report(
 /** Loaded late: the other verbs need no databases. */
 async function loadStage(
   type: unknown,
-): Promise<{ createStage: StageFactory; runOnce: typeof import('../actors/pipeline/stage-run.js').runOnce }> {
+): Promise<{ createStage: StageFactory; runOnce: typeof import('../actors/pipeline/stage/run.js').runOnce }> {
   const { actorTypes, actorModule } = await import('../actors/index.js');
   const found = actorTypes.find((known) => known.kind === 'stage' && known.type === type);
   if (found === undefined) throw new UsageFault(`"${String(type)}" is no stage type`);
   const { createStage } = (await import(actorModule(found))) as { createStage: StageFactory };
-  const { runOnce } = await import('../actors/pipeline/stage-run.js');
+  const { runOnce } = await import('../actors/pipeline/stage/run.js');
   return { createStage, runOnce };
 }

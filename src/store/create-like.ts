@@ -2,7 +2,7 @@
  * A table made like another one: columns, defaults, keys and indexes, but no foreign keys, triggers, sequences or rows. Any thread.
  */
 import { StoreError, type Dialect, type Store, type TableInfo } from './driver.js';
-import { spell } from './postgres-dialect.js';
+import { spell } from './postgres/dialect.js';
 
 /**
  * @param target where it is made, if that is another database: the same kind of SQLite or MySQL; others have no portable text

@@ -1,5 +1,5 @@
 /**
- * SQL Server: `mssql://user:password@host:1433/database?options` (mssql-url.ts), 2016 or later. Any thread; the driver is loaded by
+ * SQL Server: `mssql://user:password@host:1433/database?options` (mssql/url.ts), 2016 or later. Any thread; the driver is loaded by
  * the first use. Reads see what is committed while they run, not a snapshot, unless the database has READ_COMMITTED_SNAPSHOT on.
  */
 import type mssql from 'mssql';
@@ -9,16 +9,16 @@ import {
   type RowSet, type SqlRow, type SqlRunner, type Store, type StoreOptions, type StreamOptions, type TableInfo,
 } from './driver.js'; // prettier-ignore
 import { Deadline, granted, guard } from './give-up.js';
-import { mssqlBatch, SpoiledByRow } from './mssql-batch.js';
-import { mssqlBulk } from './mssql-bulk.js';
-import { mssqlDialect } from './mssql-dialect.js';
-import { describeMssqlTable } from './mssql-dictionary.js';
-import { mssqlError } from './mssql-errors.js';
-import { MssqlSession, MssqlShared } from './mssql-runner.js';
-import { mssqlStream } from './mssql-stream.js';
+import { mssqlBatch, SpoiledByRow } from './mssql/batch.js';
+import { mssqlBulk } from './mssql/bulk.js';
+import { mssqlDialect } from './mssql/dialect.js';
+import { describeMssqlTable } from './mssql/dictionary.js';
+import { mssqlError } from './mssql/errors.js';
+import { MssqlSession, MssqlShared } from './mssql/runner.js';
+import { mssqlStream } from './mssql/stream.js';
 import { Slots } from './slots.js';
-import { mssqlConfig } from './mssql-url.js';
-import type { MssqlDriver } from './mssql-values.js';
+import { mssqlConfig } from './mssql/url.js';
+import type { MssqlDriver } from './mssql/values.js';
 
 const DEFAULT_TIMEOUT = 30_000;
 const DEFAULT_PENDING = 1_000;

@@ -1,5 +1,5 @@
 /**
- * MySQL 8 and MariaDB through mysql2; mysql-url.ts has the form of the URL. Sessions are READ COMMITTED, strict (a value that does not
+ * MySQL 8 and MariaDB through mysql2; mysql/url.ts has the form of the URL. Sessions are READ COMMITTED, strict (a value that does not
  * fit is an error and never cut), in UTF-8 and in the time zone the server gives them. Times, decimals and JSON arrive as
  * the text the server prints, BIT, BLOB and geometry as bytes. `a || b` joins texts, as in every other database.
  *
@@ -25,17 +25,17 @@ import type {
   XmlOptions,
 } from './driver.js';
 import { Deadline } from './give-up.js';
-import { runBatch } from './mysql-batch.js';
-import { runBulk } from './mysql-bulk.js';
-import { guarded, queryRows, withBinds, type Call } from './mysql-call.js';
-import { mysqlDialect } from './mysql-dialect.js';
-import { describeTable } from './mysql-dictionary.js';
-import { MysqlLink } from './mysql-link.js';
-import { RowCollector, streamBatches, type Collector } from './mysql-stream.js';
-import { mustBringRows } from './mysql-text.js';
-import { runTransaction } from './mysql-transaction.js';
-import { parseMysqlUrl } from './mysql-url.js';
-import { XmlCollector } from './mysql-xml.js';
+import { runBatch } from './mysql/batch.js';
+import { runBulk } from './mysql/bulk.js';
+import { guarded, queryRows, withBinds, type Call } from './mysql/call.js';
+import { mysqlDialect } from './mysql/dialect.js';
+import { describeTable } from './mysql/dictionary.js';
+import { MysqlLink } from './mysql/link.js';
+import { RowCollector, streamBatches, type Collector } from './mysql/stream.js';
+import { mustBringRows } from './mysql/text.js';
+import { runTransaction } from './mysql/transaction.js';
+import { parseMysqlUrl } from './mysql/url.js';
+import { XmlCollector } from './mysql/xml.js';
 
 const DEFAULT_TIMEOUT = 30_000;
 const DEFAULT_PENDING = 1_000;

@@ -10,13 +10,13 @@ import {
   type SqlRow, type SqlRunner, type Store, type StoreOptions, type StreamOptions, type TableInfo,
 } from './driver.js'; // prettier-ignore
 import { Deadline, granted } from './give-up.js';
-import { oracleBulk } from './oracle-bulk.js';
-import { oracleDialect } from './oracle-dialect.js';
-import { describeOracleTable } from './oracle-dictionary.js';
-import { oracleError } from './oracle-errors.js';
-import { OracleSession, OracleShared } from './oracle-runner.js';
-import { oracleAddress, type OracleAddress } from './oracle-url.js';
-import { SESSION_SQL, type OracleDriver } from './oracle-values.js';
+import { oracleBulk } from './oracle/bulk.js';
+import { oracleDialect } from './oracle/dialect.js';
+import { describeOracleTable } from './oracle/dictionary.js';
+import { oracleError } from './oracle/errors.js';
+import { OracleSession, OracleShared } from './oracle/runner.js';
+import { oracleAddress, type OracleAddress } from './oracle/url.js';
+import { SESSION_SQL, type OracleDriver } from './oracle/values.js';
 
 const DEFAULT_TIMEOUT = 30_000;
 const DEFAULT_PENDING = 1_000;

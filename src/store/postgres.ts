@@ -1,5 +1,5 @@
 /**
- * PostgreSQL 12 and newer, URL in postgres-url.ts, names in postgres-dialect.ts, values in postgres-values.ts. Connections are pooled;
+ * PostgreSQL 12 and newer, URL in postgres/url.ts, names in postgres/dialect.ts, values in postgres/values.ts. Connections are pooled;
  * streams have connections of their own, as many again. Isolation is READ COMMITTED, a stream sees a snapshot.
  *
  * In a transaction each call runs behind a savepoint, so that one that failed is undone and the transaction goes on, as in other
@@ -8,12 +8,12 @@
 import { ConnectionPool } from './connection-pool.js';
 import type { CallOptions, RowSet, SqlRow, SqlRunner, Store, StoreOptions, StreamOptions, TableInfo } from './driver.js'; // prettier-ignore
 import { Deadline } from './give-up.js';
-import { postgresDialect } from './postgres-dialect.js';
-import { PostgresLink } from './postgres-link.js';
-import { PostgresRunner, type Loan } from './postgres-runner.js';
-import { streamRows } from './postgres-stream.js';
-import { PostgresTransaction } from './postgres-transaction.js';
-import { parsePostgresUrl } from './postgres-url.js';
+import { postgresDialect } from './postgres/dialect.js';
+import { PostgresLink } from './postgres/link.js';
+import { PostgresRunner, type Loan } from './postgres/runner.js';
+import { streamRows } from './postgres/stream.js';
+import { PostgresTransaction } from './postgres/transaction.js';
+import { parsePostgresUrl } from './postgres/url.js';
 
 const DEFAULT_TIMEOUT = 30_000;
 const DEFAULT_PENDING = 1_000;

@@ -4,11 +4,11 @@
  * what the database at hand understands (sql-rewrite-<database>.ts). Literals, quoted names and comments stay untouched.
  * Pure; any thread.
  */
-import { mssqlWords } from './sql-rewrite-mssql.js';
-import { mysqlWords } from './sql-rewrite-mysql.js';
-import { postgresWords } from './sql-rewrite-postgres.js';
-import { sqliteWords } from './sql-rewrite-sqlite.js';
-import { SqlRewriteError, timeByFormat } from './sql-rewrite-time.js';
+import { mssqlWords } from './sql-rewrite/mssql.js';
+import { mysqlWords } from './sql-rewrite/mysql.js';
+import { postgresWords } from './sql-rewrite/postgres.js';
+import { sqliteWords } from './sql-rewrite/sqlite.js';
+import { SqlRewriteError, timeByFormat } from './sql-rewrite/time.js';
 
 export { SqlRewriteError };
 

@@ -26,11 +26,11 @@ import type {
   StreamOptions,
   TableInfo,
 } from './driver.js';
-import { Ownership, SqliteChannel } from './sqlite-channel.js';
-import { lineBlocks } from './sqlite-bulk-blocks.js';
-import { sqliteDialect } from './sqlite-dialect.js';
-import { describeTable } from './sqlite-dictionary.js';
-import type { CursorRows, SqliteOp } from './sqlite-messages.js';
+import { Ownership, SqliteChannel } from './sqlite/channel.js';
+import { lineBlocks } from './sqlite/bulk-blocks.js';
+import { sqliteDialect } from './sqlite/dialect.js';
+import { describeTable } from './sqlite/dictionary.js';
+import type { CursorRows, SqliteOp } from './sqlite/messages.js';
 
 const DEFAULT_TIMEOUT = 30_000;
 const DEFAULT_PENDING = 1_000;

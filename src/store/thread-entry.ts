@@ -3,7 +3,7 @@
  * caller is still src/*.ts, the build in dist/ is taken. (The runtime has its own; the store imports nothing.)
  */
 
-/** @param relative the built name seen from the caller: `./sqlite-thread.js`. @param base the caller's import.meta.url */
+/** @param relative the built name seen from the caller: `./sqlite/thread.js`. @param base the caller's import.meta.url */
 export function threadEntry(relative: string, base: string): URL {
   const url = new URL(relative, base);
   if (base.endsWith('.ts')) {

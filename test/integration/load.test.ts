@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import { createStage } from '../../src/actors/pipeline/load.js';
-import { runOnce } from '../../src/actors/pipeline/stage-run.js';
+import { runOnce } from '../../src/actors/pipeline/stage/run.js';
 import { openStore } from '../../src/store/driver.js';
 import { file, LoadFixture, names, OBS_TABLE, record } from '../support/load-fixture.js';
 import { have, mariadb, ownMariadb, postgres } from '../support/servers.js';

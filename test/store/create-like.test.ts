@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { computedColumns, createLike } from '../../src/store/create-like.js';
 import { openStore, type Dialect, type Store, type TableInfo } from '../../src/store/driver.js';
-import { mssqlDialect } from '../../src/store/mssql-dialect.js';
-import { oracleDialect } from '../../src/store/oracle-dialect.js';
+import { mssqlDialect } from '../../src/store/mssql/dialect.js';
+import { oracleDialect } from '../../src/store/oracle/dialect.js';
 
 const info: TableInfo = { columns: [], primaryKey: ['OBTID', 'DDATETIME'], uniqueKeys: [['KEYID']] };
 

@@ -4,8 +4,8 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { tabLine, type TabValue } from '../../src/protocol/tab-text.js';
 import { openStore, StoreError, type SqlValue, type Store } from '../../src/store/driver.js';
-import { MysqlLink } from '../../src/store/mysql-link.js';
-import { parseMysqlUrl } from '../../src/store/mysql-url.js';
+import { MysqlLink } from '../../src/store/mysql/link.js';
+import { parseMysqlUrl } from '../../src/store/mysql/url.js';
 import { have, mariadb, ownMariadb, type OwnServer } from '../support/servers.js';
 
 const codeOf = async (promise: Promise<unknown>): Promise<string> =>

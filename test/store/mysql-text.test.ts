@@ -1,10 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { StoreError } from '../../src/store/driver.js';
-import { errorNumber, rowOf, storeError } from '../../src/store/mysql-errors.js';
-import { TabChunks } from '../../src/store/mysql-tab-chunks.js';
-import { asRowInsert, fill, literal, mustBringRows, splitAtBinds } from '../../src/store/mysql-text.js';
-import { parseMysqlUrl } from '../../src/store/mysql-url.js';
+import { errorNumber, rowOf, storeError } from '../../src/store/mysql/errors.js';
+import { TabChunks } from '../../src/store/mysql/tab-chunks.js';
+import { asRowInsert, fill, literal, mustBringRows, splitAtBinds } from '../../src/store/mysql/text.js';
+import { parseMysqlUrl } from '../../src/store/mysql/url.js';
 
 const codeOf = (work: () => unknown): string => {
   try {

@@ -1,9 +1,9 @@
 /** What is PostgreSQL's own; the rest is in the contract suite. */
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { openStore, type Store } from '../../src/store/driver.js';
-import { nameParts, postgresDialect } from '../../src/store/postgres-dialect.js';
-import { parsePostgresUrl } from '../../src/store/postgres-url.js';
-import { wireSql } from '../../src/store/postgres-sql.js';
+import { nameParts, postgresDialect } from '../../src/store/postgres/dialect.js';
+import { parsePostgresUrl } from '../../src/store/postgres/url.js';
+import { wireSql } from '../../src/store/postgres/sql.js';
 import { have, postgres } from '../support/servers.js';
 import { codeOf, countOf, failureOf } from './contract.js';
 

@@ -101,9 +101,7 @@ describe('splitting a file of SQL', () => {
     expect(error('a $x$ b;\n$y$', 'postgres')).toBe('line 1: the quote is not closed by $x$');
     expect(error("\n\nq'[a'", 'oracle')).toBe("line 3: the quote is not closed by ]'");
     expect(error('delimiter\na', 'mysql')).toMatch(/line 1: DELIMITER needs/);
-    expect(error(`a;\n${'x'.repeat(17 << 20)} y`, 'mysql')).toMatch(
-      /line 2: the statement is longer/,
-    );
+    expect(error(`a;\n${'x'.repeat(17 << 20)} y`, 'mysql')).toMatch(/line 2: the statement is longer/);
   });
 
   it('gives up the statements before the place that is wrong', () => {

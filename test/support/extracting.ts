@@ -3,7 +3,7 @@ import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createStage, keys } from '../../src/actors/pipeline/extract.js';
-import { runOnce, type RunResult, type Stage } from '../../src/actors/pipeline/stage-run.js';
+import { runOnce, type RunResult, type Stage } from '../../src/actors/pipeline/stage/run.js';
 import { RowXmlReader } from '../../src/protocol/rowxml.js';
 import { openStore, type SqlRow, type Store } from '../../src/store/driver.js';
 import { FakeLog } from './fake-context.js';

@@ -6,7 +6,7 @@ import { EventEmitter } from 'node:events';
 import mssql from 'mssql';
 import { openMssql } from '../../src/store/mssql.js';
 import type { Store, StoreOptions } from '../../src/store/driver.js';
-import type { MssqlDriver } from '../../src/store/mssql-values.js';
+import type { MssqlDriver } from '../../src/store/mssql/values.js';
 
 export interface FakeCall {
   readonly op: string;

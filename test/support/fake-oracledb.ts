@@ -2,7 +2,7 @@
  * A recording stand-in for the package `oracledb`: it keeps to the documented rules of the calls that the driver makes (number
  * and types of binds, sizes of executeMany, one call at a time, nothing after close) and answers what a test tells it to.
  */
-import type { OracleDriver } from '../../src/store/oracle-values.js';
+import type { OracleDriver } from '../../src/store/oracle/values.js';
 
 const types = {
   DB_TYPE_NUMBER: { name: 'NUMBER' },

@@ -1,5 +1,5 @@
 /** A StageRun without a ledger, for tests that call `stage.run` themselves. */
-import type { StageRun } from '../../src/actors/pipeline/stage-run.js';
+import type { StageRun } from '../../src/actors/pipeline/stage/run.js';
 import { FakeLog } from './fake-context.js';
 
 export function fakeRun(given: Partial<StageRun> = {}): StageRun {

@@ -2,14 +2,14 @@
 import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createReplay } from '../../src/actors/pipeline/load-replay.js';
+import { createReplay } from '../../src/actors/pipeline/load/replay.js';
 import { createStage, keys } from '../../src/actors/pipeline/load.js';
 import {
   runOnce,
   type RunResult,
   type StageEnv,
   type StageFactory,
-} from '../../src/actors/pipeline/stage-run.js';
+} from '../../src/actors/pipeline/stage/run.js';
 import { openStore, type SqlRow } from '../../src/store/driver.js';
 import { FakeLog } from './fake-context.js';
 import { paramsOf } from './stage-params.js';

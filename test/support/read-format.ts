@@ -2,9 +2,9 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { FormatOptions } from '../../src/actors/pipeline/formats/format.js';
-import { formats } from '../../src/actors/pipeline/formats/readers.js';
-import type { FormatName } from '../../src/actors/pipeline/transform-keys.js';
+import type { FormatOptions } from '../../src/actors/pipeline/transform/formats/format.js';
+import { formats } from '../../src/actors/pipeline/transform/formats/readers.js';
+import type { FormatName } from '../../src/actors/pipeline/transform/keys.js';
 
 const DEFAULTS: FormatOptions = {
   charset: 'auto',

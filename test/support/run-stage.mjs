@@ -1,6 +1,6 @@
 // Runs a built stage again and again until it is killed or asked to end after one run:
 //   node run-stage.mjs <stage file in dist/actors/pipeline> <params as JSON> [once]
-import { runOnce } from '../../dist/actors/pipeline/stage-run.js';
+import { runOnce } from '../../dist/actors/pipeline/stage/run.js';
 
 const [, , module, params, mode] = process.argv;
 const { createStage } = await import(`../../dist/actors/pipeline/${module}.js`);

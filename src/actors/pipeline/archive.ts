@@ -5,16 +5,16 @@
  */
 import { defineKeys, type ValuesOf } from '../../runtime/schema.js';
 import { StoreError, type RowSet, type Store } from '../../store/driver.js';
-import { isOfRow, moveInside, moveRows, type Mover, type MoveResult } from './archive-move.js';
-import { HistoryTables, type Period } from './archive-tables.js';
-import { batchKeys } from './batch-keys.js';
-import { KeyBatches, openSource, SmallerBatch, type Batch, type BatchSource } from './key-batches.js';
-import { LazyStore } from './lazy-store.js';
+import { isOfRow, moveInside, moveRows, type Mover, type MoveResult } from './archive/move.js';
+import { HistoryTables, type Period } from './archive/tables.js';
+import { batchKeys } from './stage/batch-keys.js';
+import { KeyBatches, openSource, SmallerBatch, type Batch, type BatchSource } from './stage/key-batches.js';
+import { LazyStore } from './stage/lazy-store.js';
 import { countRows, describeSource, previewRows } from './purge.js';
 import { stageActor } from './stage.js';
-import type { Stage, StageEnv, StageRun } from './stage-run.js';
-import { beating } from './sync-apply.js';
-import { all, whereText, type Piece } from './sync-sql.js';
+import type { Stage, StageEnv, StageRun } from './stage/run.js';
+import { beating } from './sync/apply.js';
+import { all, whereText, type Piece } from './sync/sql.js';
 
 export const keys = defineKeys({
   ...batchKeys,

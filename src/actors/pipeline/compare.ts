@@ -5,18 +5,18 @@
  */
 import { StoreError, type SqlRow } from '../../store/driver.js';
 import { defineKeys, type ValuesOf } from '../../runtime/schema.js';
-import { canSum, differingRanges, within } from './compare-ranges.js';
-import { CompareReport, type Difference } from './compare-report.js';
-import { apply, beating, beatingEach, lookUp, type ApplyOptions } from './sync-apply.js';
-import { batchKeys, pairKeys } from './sync-keys.js';
-import { fingerprint, inOrder, StorePair } from './sync-pair.js';
-import type { Side, SyncPlan } from './sync-plan.js';
-import { walk } from './sync-read.js';
-import { whereText } from './sync-sql.js';
-import { keyText } from './sync-values.js';
+import { canSum, differingRanges, within } from './compare/ranges.js';
+import { CompareReport, type Difference } from './compare/report.js';
+import { apply, beating, beatingEach, lookUp, type ApplyOptions } from './sync/apply.js';
+import { batchKeys, pairKeys } from './sync/keys.js';
+import { fingerprint, inOrder, StorePair } from './sync/pair.js';
+import type { Side, SyncPlan } from './sync/plan.js';
+import { walk } from './sync/read.js';
+import { whereText } from './sync/sql.js';
+import { keyText } from './sync/values.js';
 import { stageActor } from './stage.js';
-import { stageKeys } from './stage-keys.js';
-import { StageError, type Stage, type StageEnv, type StageRun } from './stage-run.js';
+import { stageKeys } from './stage/keys.js';
+import { StageError, type Stage, type StageEnv, type StageRun } from './stage/run.js';
 
 export const keys = defineKeys({
   ...pairKeys,

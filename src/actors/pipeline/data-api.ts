@@ -17,8 +17,8 @@ import {
   findUser,
   PasswordChecker,
   type InterfaceRow,
-} from './data-api-access.js';
-import { seedDemo } from './data-api-demo.js';
+} from './data-api/access.js';
+import { seedDemo } from './data-api/demo.js';
 import {
   badRequest,
   refusalReply,
@@ -27,11 +27,11 @@ import {
   rowEncoder,
   sqlError,
   type Refusal,
-} from './data-api-formats.js';
-import type { DataApiValues } from './data-api-keys.js';
-import { CallLog } from './data-api-log.js';
-import { parseApiRequest, type ApiQuery, type ReplyFormat } from './data-api-query.js';
-import { LazyStore } from './lazy-store.js';
+} from './data-api/formats.js';
+import type { DataApiValues } from './data-api/keys.js';
+import { CallLog } from './data-api/log.js';
+import { parseApiRequest, type ApiQuery, type ReplyFormat } from './data-api/query.js';
+import { LazyStore } from './stage/lazy-store.js';
 
 /** An answer up to this size is sent whole, with its length; a longer one is streamed in pieces of about this size. */
 const PIECE_CHARS = 64 << 10;

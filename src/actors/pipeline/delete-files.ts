@@ -9,9 +9,9 @@ import { freeBytes } from '../../runtime/disk-space.js';
 import { reasonOf } from '../../runtime/errors.js';
 import { defineKeys, type ValuesOf } from '../../runtime/schema.js';
 import type { RowSet } from '../../store/driver.js';
-import { oldFiles, type OldFile } from './old-files.js';
+import { oldFiles, type OldFile } from './stage/old-files.js';
 import { stageActor, stageKeys } from './stage.js';
-import type { Stage, StageEnv, StageRun } from './stage-run.js';
+import type { Stage, StageEnv, StageRun } from './stage/run.js';
 
 export const keys = defineKeys({
   ...stageKeys,

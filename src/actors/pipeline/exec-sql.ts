@@ -7,10 +7,10 @@ import { basename } from 'node:path';
 import { defineKeys, type ValuesOf } from '../../runtime/schema.js';
 import { openStore, StoreError, type RowSet, type SqlRunner, type Store } from '../../store/driver.js';
 import { splitSql, SqlSplitError, type SqlStatement } from '../../store/sql-split.js';
-import { commonKeys } from './common-keys.js';
+import { commonKeys } from './stage/common-keys.js';
 import { stageActor, stageKeys } from './stage.js';
-import { StageError, type Stage, type StageEnv, type StageRun } from './stage-run.js';
-import { beating } from './sync-apply.js';
+import { StageError, type Stage, type StageEnv, type StageRun } from './stage/run.js';
+import { beating } from './sync/apply.js';
 
 export const keys = defineKeys({
   ...stageKeys,

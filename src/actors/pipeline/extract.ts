@@ -7,21 +7,21 @@ import { createHash } from 'node:crypto';
 import { access, constants, stat } from 'node:fs/promises';
 import { timeDigits } from '../../protocol/observations.js';
 import { StoreError, type RowSet, type Store } from '../../store/driver.js';
-import { beating, optionsOf, watched } from './extract-batches.js';
-import { FileNames, keyFromText, keyToText, type FullProgress } from './extract-memory.js';
-import { Outbox } from './extract-outbox.js';
-import { planOf, type Plan, type Query, type SqlKey } from './extract-plan.js';
-import { inFile, inLedger, inStore, type PositionKeeper } from './extract-position.js';
-import { Pass, type PassOptions } from './extract-read.js';
-import { rowRenderer, type Renderer } from './extract-render.js';
-import { Room } from './extract-room.js';
-import { settingsOf, type ExtractParams, type Settings } from './extract-settings.js';
-import { integerOf, SentKeys } from './extract-window.js';
-import { LazyStore } from './lazy-store.js';
+import { beating, optionsOf, watched } from './extract/batches.js';
+import { FileNames, keyFromText, keyToText, type FullProgress } from './extract/memory.js';
+import { Outbox } from './extract/outbox.js';
+import { planOf, type Plan, type Query, type SqlKey } from './extract/plan.js';
+import { inFile, inLedger, inStore, type PositionKeeper } from './extract/position.js';
+import { Pass, type PassOptions } from './extract/read.js';
+import { rowRenderer, type Renderer } from './extract/render.js';
+import { Room } from './extract/room.js';
+import { settingsOf, type ExtractParams, type Settings } from './extract/settings.js';
+import { integerOf, SentKeys } from './extract/window.js';
+import { LazyStore } from './stage/lazy-store.js';
 import { stageActor } from './stage.js';
-import { StageError, type Stage, type StageEnv, type StageRun, type StageState } from './stage-run.js';
+import { StageError, type Stage, type StageEnv, type StageRun, type StageState } from './stage/run.js';
 
-export { keys } from './extract-keys.js';
+export { keys } from './extract/keys.js';
 
 export function createStage(env: StageEnv): Stage {
   return new Extract(env);

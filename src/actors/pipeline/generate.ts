@@ -14,9 +14,9 @@ import {
 import type { Observation, ObservationFormat, Station } from '../../protocol/observations.js';
 import { sweepTemps, writeFileAtomic } from '../../runtime/atomic-file.js';
 import { defineKeys, type ValuesOf } from '../../runtime/schema.js';
-import { commonKeys } from './common-keys.js';
+import { commonKeys } from './stage/common-keys.js';
 import { stageActor, stageKeys } from './stage.js';
-import { StageError, type Stage, type StageEnv } from './stage-run.js';
+import { StageError, type Stage, type StageEnv } from './stage/run.js';
 
 export const keys = defineKeys({
   ...stageKeys,

@@ -12,12 +12,12 @@ import { reasonOf } from '../../runtime/errors.js';
 import { defineKeys, type ValuesOf } from '../../runtime/schema.js';
 import { StoreError } from '../../store/driver.js';
 import { migrateWeather } from '../../store/schema-weather.js';
-import { FileClaims, putAside, type Candidate, type ClaimedFile } from './file-claims.js';
-import { LazyStore } from './lazy-store.js';
-import { BadFileError, loadFile, rejectText, type FileLimits, type FileOutcome } from './load-obs-file.js';
-import { commonKeys, incomingKeys } from './common-keys.js';
+import { FileClaims, putAside, type Candidate, type ClaimedFile } from './stage/file-claims.js';
+import { LazyStore } from './stage/lazy-store.js';
+import { BadFileError, loadFile, rejectText, type FileLimits, type FileOutcome } from './load-obs/file.js';
+import { commonKeys, incomingKeys } from './stage/common-keys.js';
 import { stageActor, stageKeys } from './stage.js';
-import { isRetryable, StageError, type Stage, type StageEnv, type StageRun } from './stage-run.js';
+import { isRetryable, StageError, type Stage, type StageEnv, type StageRun } from './stage/run.js';
 
 export const keys = defineKeys({
   ...stageKeys,

@@ -8,10 +8,10 @@ import { defineKeys, type ValuesOf } from '../../runtime/schema.js';
 import type { SqlRow } from '../../store/driver.js';
 import { migrateWeather } from '../../store/schema-weather.js';
 import { readStations } from './generate.js';
-import { commonKeys } from './common-keys.js';
+import { commonKeys } from './stage/common-keys.js';
 import { stageActor, stageKeys } from './stage.js';
-import type { Stage, StageEnv } from './stage-run.js';
-import { LazyStore } from './lazy-store.js';
+import type { Stage, StageEnv } from './stage/run.js';
+import { LazyStore } from './stage/lazy-store.js';
 
 export const keys = defineKeys({
   ...stageKeys,

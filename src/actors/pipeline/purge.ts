@@ -4,13 +4,13 @@
  */
 import type { ValuesOf } from '../../runtime/schema.js';
 import type { RowSet } from '../../store/driver.js';
-import { batchKeys } from './batch-keys.js';
-import { KeyBatches, openSource, quotedKeys, type BatchSource } from './key-batches.js';
-import { LazyStore } from './lazy-store.js';
+import { batchKeys } from './stage/batch-keys.js';
+import { KeyBatches, openSource, quotedKeys, type BatchSource } from './stage/key-batches.js';
+import { LazyStore } from './stage/lazy-store.js';
 import { stageActor } from './stage.js';
-import type { Stage, StageEnv, StageRun } from './stage-run.js';
-import { beating } from './sync-apply.js';
-import { whereText } from './sync-sql.js';
+import type { Stage, StageEnv, StageRun } from './stage/run.js';
+import { beating } from './sync/apply.js';
+import { whereText } from './sync/sql.js';
 
 export const keys = batchKeys;
 

@@ -6,9 +6,9 @@ import { parse } from 'shell-quote';
 import { defineKeys, type ValuesOf } from '../../runtime/schema.js';
 import { reasonOf } from '../../runtime/errors.js';
 import { isAlive, processIdentity } from '../../store/process-identity.js';
-import { Child } from './run-child.js';
+import { Child } from './run/child.js';
 import { stageActor, stageKeys } from './stage.js';
-import { StageError, type Stage, type StageEnv, type StageRun } from './stage-run.js';
+import { StageError, type Stage, type StageEnv, type StageRun } from './stage/run.js';
 
 export const keys = defineKeys({
   ...stageKeys,

@@ -8,11 +8,11 @@ import { reasonOf } from '../../runtime/errors.js';
 import { makeSchedule, type Schedule } from '../../runtime/schedule.js';
 import { openStore, type Store } from '../../store/driver.js';
 import { Ledger } from '../../store/ledger.js';
-import type { BaseParams } from './stage-keys.js';
-import { performRun, type RunResult, type Stage, type StageFactory } from './stage-run.js';
-import { FolderWatch, Predecessors } from './stage-triggers.js';
+import type { BaseParams } from './stage/keys.js';
+import { performRun, type RunResult, type Stage, type StageFactory } from './stage/run.js';
+import { FolderWatch, Predecessors } from './stage/triggers.js';
 
-export { stageKeys } from './stage-keys.js';
+export { stageKeys } from './stage/keys.js';
 
 /** What an operator tells or asks a stage. `run-now` answers when the run has ended. */
 export type StageCommand = { readonly type: 'run-now' | 'pause' | 'resume' | 'status' };

@@ -8,10 +8,10 @@ import { writeFileAtomic } from '../../runtime/atomic-file.js';
 import { localTime } from '../../runtime/log-format.js';
 import { openStore, type RowSet, type Store } from '../../store/driver.js';
 import { SqlRewriteError } from '../../store/sql-rewrite.js';
-import { LazyStore } from './lazy-store.js';
-import { beating } from './sync-apply.js';
+import { LazyStore } from './stage/lazy-store.js';
+import { beating } from './sync/apply.js';
 import { stageActor } from './stage.js';
-import { StageError, type Stage, type StageEnv, type StageRun } from './stage-run.js';
+import { StageError, type Stage, type StageEnv, type StageRun } from './stage/run.js';
 import {
   checkParams,
   compute,
@@ -19,13 +19,13 @@ import {
   type ComputeContext,
   type Result,
   type Span,
-} from './statistics-compute.js';
-import type { StatisticsValues } from './statistics-keys.js';
-import { csvText, htmlText, type ReportInput } from './statistics-report.js';
-import { earlier, movePeriod, periodOf } from './statistics-sql.js';
-import { readTable, writeTable, type Replace } from './statistics-table.js';
+} from './statistics/compute.js';
+import type { StatisticsValues } from './statistics/keys.js';
+import { csvText, htmlText, type ReportInput } from './statistics/report.js';
+import { earlier, movePeriod, periodOf } from './statistics/sql.js';
+import { readTable, writeTable, type Replace } from './statistics/table.js';
 
-export { keys } from './statistics-keys.js';
+export { keys } from './statistics/keys.js';
 
 /** Beginning of the newest period that was computed. */
 const STATE = 'last-period';

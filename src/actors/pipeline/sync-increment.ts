@@ -5,19 +5,19 @@
  */
 import { StoreError, type SqlRow, type SqlValue } from '../../store/driver.js';
 import { defineKeys, type ValuesOf } from '../../runtime/schema.js';
-import { apply, beating, beatingEach, type ApplyOptions } from './sync-apply.js';
-import { batchKeys, linkKeys, pairKeys } from './sync-keys.js';
-import { copyText, keyBatches, linkSide, type LinkJob } from './sync-link.js';
-import { makePlan, sameNames, type Side, type SyncPlan } from './sync-plan.js';
-import { fingerprint, inOrder, readValue, StorePair, writeValue } from './sync-pair.js';
-import { ahead, FETCH_ROWS, orderedSelect, walk } from './sync-read.js';
-import { inTurns } from './sync-batched.js';
-import { all, keyList, maxKeys, chunksOf, whereText, type Piece } from './sync-sql.js';
-import { removeVanished } from './sync-vanish.js';
-import { beforeValue, canonical } from './sync-values.js';
+import { apply, beating, beatingEach, type ApplyOptions } from './sync/apply.js';
+import { batchKeys, linkKeys, pairKeys } from './sync/keys.js';
+import { copyText, keyBatches, linkSide, type LinkJob } from './sync/link.js';
+import { makePlan, sameNames, type Side, type SyncPlan } from './sync/plan.js';
+import { fingerprint, inOrder, readValue, StorePair, writeValue } from './sync/pair.js';
+import { ahead, FETCH_ROWS, orderedSelect, walk } from './sync/read.js';
+import { inTurns } from './sync/batched.js';
+import { all, keyList, maxKeys, chunksOf, whereText, type Piece } from './sync/sql.js';
+import { removeVanished } from './sync/vanish.js';
+import { beforeValue, canonical } from './sync/values.js';
 import { stageActor } from './stage.js';
-import { stageKeys } from './stage-keys.js';
-import { StageError, type Stage, type StageEnv, type StageRun } from './stage-run.js';
+import { stageKeys } from './stage/keys.js';
+import { StageError, type Stage, type StageEnv, type StageRun } from './stage/run.js';
 
 export const keys = defineKeys({
   ...pairKeys,

@@ -6,16 +6,16 @@
 import { StoreError } from '../../store/driver.js';
 import { tabLine } from '../../protocol/tab-text.js';
 import { defineKeys, type ValuesOf } from '../../runtime/schema.js';
-import { beating, type ApplyOptions } from './sync-apply.js';
-import { refreshBatched } from './sync-batched.js';
-import { batchKeys, linkKeys, pairKeys } from './sync-keys.js';
-import { refreshByLink, refreshWholeByLink } from './sync-link.js';
-import type { SyncPlan } from './sync-plan.js';
-import { fingerprint, StorePair } from './sync-pair.js';
-import { ahead, FETCH_ROWS } from './sync-read.js';
-import { whereText } from './sync-sql.js';
+import { beating, type ApplyOptions } from './sync/apply.js';
+import { refreshBatched } from './sync/batched.js';
+import { batchKeys, linkKeys, pairKeys } from './sync/keys.js';
+import { refreshByLink, refreshWholeByLink } from './sync/link.js';
+import type { SyncPlan } from './sync/plan.js';
+import { fingerprint, StorePair } from './sync/pair.js';
+import { ahead, FETCH_ROWS } from './sync/read.js';
+import { whereText } from './sync/sql.js';
 import { stageActor } from './stage.js';
-import type { Stage, StageEnv, StageRun } from './stage-run.js';
+import type { Stage, StageEnv, StageRun } from './stage/run.js';
 
 export const keys = defineKeys({
   ...pairKeys,

@@ -7,16 +7,16 @@
 import { StoreError, type SqlRow, type SqlRunner } from '../../store/driver.js';
 import { reasonOf } from '../../runtime/errors.js';
 import { defineKeys, type ValuesOf } from '../../runtime/schema.js';
-import { applyIn, beating, KeySet, lookUp, type ApplyOptions } from './sync-apply.js';
-import { refreshBatched } from './sync-batched.js';
-import { batchKeys, pairKeys } from './sync-keys.js';
-import { fingerprint, StorePair } from './sync-pair.js';
-import type { SyncPlan } from './sync-plan.js';
-import { chunksOf, maxKeys } from './sync-sql.js';
-import { changeLogSql, type LogSql } from './sync-trigger-sql.js';
+import { applyIn, beating, KeySet, lookUp, type ApplyOptions } from './sync/apply.js';
+import { refreshBatched } from './sync/batched.js';
+import { batchKeys, pairKeys } from './sync/keys.js';
+import { fingerprint, StorePair } from './sync/pair.js';
+import type { SyncPlan } from './sync/plan.js';
+import { chunksOf, maxKeys } from './sync/sql.js';
+import { changeLogSql, type LogSql } from './sync/trigger-sql.js';
 import { stageActor } from './stage.js';
-import { stageKeys } from './stage-keys.js';
-import { StageError, type Stage, type StageEnv, type StageRun } from './stage-run.js';
+import { stageKeys } from './stage/keys.js';
+import { StageError, type Stage, type StageEnv, type StageRun } from './stage/run.js';
 
 export const keys = defineKeys({
   ...pairKeys,

@@ -6,25 +6,25 @@ import { readFile, stat, unlink } from 'node:fs/promises';
 import { nameMatcher } from '../../protocol/match-name.js';
 import { reasonOf } from '../../runtime/errors.js';
 import type { RowSet } from '../../store/driver.js';
-import { FileClaims, putAside, type Candidate, type ClaimedFile } from './file-claims.js';
-import { formats } from './formats/readers.js';
-import { isFull, waitingFiles } from './out-folder.js';
+import { FileClaims, putAside, type Candidate, type ClaimedFile } from './stage/file-claims.js';
+import { formats } from './transform/formats/readers.js';
+import { isFull, waitingFiles } from './stage/out-folder.js';
 import { stageActor } from './stage.js';
-import { isRetryable, StageError, type Stage, type StageEnv, type StageRun } from './stage-run.js';
-import { firstRows, isBadFile, transformFile, type TransformJob } from './transform-file.js';
-import { FORMAT_NAMES, type TransformValues } from './transform-keys.js';
-import { formatFor, formatOptions } from './transform-options.js';
+import { isRetryable, StageError, type Stage, type StageEnv, type StageRun } from './stage/run.js';
+import { firstRows, isBadFile, transformFile, type TransformJob } from './transform/file.js';
+import { FORMAT_NAMES, type TransformValues } from './transform/keys.js';
+import { formatFor, formatOptions } from './transform/options.js';
 import {
   checkMapping,
   inlineColumns,
   MappingError,
   parseMapping,
   type Mapping,
-} from './transform-mapping.js';
-import { Staging, type Ready } from './transform-output.js';
-import { BadInputError } from './formats/format.js';
+} from './transform/mapping.js';
+import { Staging, type Ready } from './transform/output.js';
+import { BadInputError } from './transform/formats/format.js';
 
-export { keys } from './transform-keys.js';
+export { keys } from './transform/keys.js';
 
 /** Looks into the folder without a pause while each finds a full load of files. */
 const MAX_SCANS = 100;

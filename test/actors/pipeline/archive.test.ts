@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createStage, keys } from '../../../src/actors/pipeline/archive.js';
-import type { Stage } from '../../../src/actors/pipeline/stage-run.js';
+import type { Stage } from '../../../src/actors/pipeline/stage/run.js';
 import { createLike } from '../../../src/store/create-like.js';
 import { openStore, type Store } from '../../../src/store/driver.js';
 import { FakeLog } from '../../support/fake-context.js';

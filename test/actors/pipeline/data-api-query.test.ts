@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { parseApiRequest, type ApiQuery } from '../../../src/actors/pipeline/data-api-query.js';
+import { parseApiRequest, type ApiQuery } from '../../../src/actors/pipeline/data-api/query.js';
 
 const parse = (
   query: string,

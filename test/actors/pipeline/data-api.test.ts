@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { DataApi } from '../../../src/actors/pipeline/data-api.js';
-import { dataApiKeys } from '../../../src/actors/pipeline/data-api-keys.js';
+import { dataApiKeys } from '../../../src/actors/pipeline/data-api/keys.js';
 import { openStore, type SqlRow, type Store } from '../../../src/store/driver.js';
 import { PasswordHasher } from '../../../src/store/passwords.js';
 import { FakeContext, FakeResponse, fakeRequest } from '../../support/fake-context.js';

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import * as deleteFiles from '../../../src/actors/pipeline/delete-files.js';
-import type { StageRun } from '../../../src/actors/pipeline/stage-run.js';
+import type { StageRun } from '../../../src/actors/pipeline/stage/run.js';
 import { freeBytes } from '../../../src/runtime/disk-space.js';
 import { FakeLog } from '../../support/fake-context.js';
 import { fakeRun } from '../../support/fake-run.js';

@@ -2,7 +2,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createStage, keys } from '../../../src/actors/pipeline/exec-sql.js';
-import type { Stage, StageError } from '../../../src/actors/pipeline/stage-run.js';
+import type { Stage, StageError } from '../../../src/actors/pipeline/stage/run.js';
 import { FakeLog } from '../../support/fake-context.js';
 import { fakeRun } from '../../support/fake-run.js';
 import { paramsOf } from '../../support/stage-params.js';

@@ -216,7 +216,7 @@ describe('two processes', () => {
 
   it('take over from one that was given up, which then does no harm', async () => {
     await ex.fill(1, 10);
-    const { FolderLock } = await import('../../../src/actors/pipeline/extract-lock.js');
+    const { FolderLock } = await import('../../../src/actors/pipeline/extract/lock.js');
     await mkdir(hidden('.'), { recursive: true });
     const stuck = await FolderLock.take(hidden('.'), 10_000);
     await stuck.prove();

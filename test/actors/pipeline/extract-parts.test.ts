@@ -1,10 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { keys } from '../../../src/actors/pipeline/extract-keys.js';
-import { FileNames, parseStep } from '../../../src/actors/pipeline/extract-memory.js';
-import { encoderOf, rowRenderer } from '../../../src/actors/pipeline/extract-render.js';
-import { settingsOf, type ExtractParams } from '../../../src/actors/pipeline/extract-settings.js';
-import { integerOf, SentKeys } from '../../../src/actors/pipeline/extract-window.js';
+import { keys } from '../../../src/actors/pipeline/extract/keys.js';
+import { FileNames, parseStep } from '../../../src/actors/pipeline/extract/memory.js';
+import { encoderOf, rowRenderer } from '../../../src/actors/pipeline/extract/render.js';
+import { settingsOf, type ExtractParams } from '../../../src/actors/pipeline/extract/settings.js';
+import { integerOf, SentKeys } from '../../../src/actors/pipeline/extract/window.js';
 import { rowXmlWriter } from '../../../src/protocol/rowxml.js';
 import { paramsOf } from '../../support/stage-params.js';
 

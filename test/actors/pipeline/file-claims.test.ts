@@ -15,7 +15,7 @@ import {
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { FileClaims, putAside, type ClaimedFile } from '../../../src/actors/pipeline/file-claims.js';
+import { FileClaims, putAside, type ClaimedFile } from '../../../src/actors/pipeline/stage/file-claims.js';
 import { nameMatcher } from '../../../src/protocol/match-name.js';
 
 let folder = '';

@@ -2,7 +2,7 @@ import { gzipSync } from 'node:zlib';
 import { parse } from 'csv-parse/sync';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { CsvRows } from '../../../src/actors/pipeline/formats/csv-rows.js';
+import { CsvRows } from '../../../src/actors/pipeline/transform/formats/csv-rows.js';
 import { read } from '../../support/read-format.js';
 
 describe('csv', () => {

@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { BadInputError } from '../../../src/actors/pipeline/formats/format.js';
-import { formatOf, formats } from '../../../src/actors/pipeline/formats/readers.js';
-import type { FormatName } from '../../../src/actors/pipeline/transform-keys.js';
+import { BadInputError } from '../../../src/actors/pipeline/transform/formats/format.js';
+import { formatOf, formats } from '../../../src/actors/pipeline/transform/formats/readers.js';
+import type { FormatName } from '../../../src/actors/pipeline/transform/keys.js';
 import { read } from '../../support/read-format.js';
 import { xlsx, zip } from '../../support/zip.js';
 

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createStage, inventObservation, keys } from '../../../src/actors/pipeline/generate.js';
-import { runOnce, type RunResult } from '../../../src/actors/pipeline/stage-run.js';
+import { runOnce, type RunResult } from '../../../src/actors/pipeline/stage/run.js';
 import { formatObservations } from '../../../src/protocol/observations.js';
 import { FakeLog } from '../../support/fake-context.js';
 import { paramsOf } from '../../support/stage-params.js';

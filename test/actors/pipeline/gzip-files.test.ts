@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import * as gzipFiles from '../../../src/actors/pipeline/gzip-files.js';
-import type { StageRun } from '../../../src/actors/pipeline/stage-run.js';
+import type { StageRun } from '../../../src/actors/pipeline/stage/run.js';
 import { CpuPool } from '../../../src/runtime/cpu-pool.js';
 import type { CpuJobName } from '../../../src/runtime/cpu-jobs.js';
 import { FakeLog } from '../../support/fake-context.js';

@@ -4,7 +4,7 @@ import { mkdir, readdir, readFile, truncate, utimes, writeFile } from 'node:fs/p
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createStage, keys } from '../../../src/actors/pipeline/load.js';
-import { runOnce } from '../../../src/actors/pipeline/stage-run.js';
+import { runOnce } from '../../../src/actors/pipeline/stage/run.js';
 import type { SqlRow } from '../../../src/store/driver.js';
 import { file, LoadFixture, names, OBS_TABLE, record } from '../../support/load-fixture.js';
 import { paramsOf } from '../../support/stage-params.js';

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createStage, keys } from '../../../src/actors/pipeline/load-obs.js';
-import { runOnce, type RunResult } from '../../../src/actors/pipeline/stage-run.js';
+import { runOnce, type RunResult } from '../../../src/actors/pipeline/stage/run.js';
 import { inventObservation } from '../../../src/actors/pipeline/generate.js';
 import { formatObservations, type ObservationFormat } from '../../../src/protocol/observations.js';
 import { openStore, type SqlRow } from '../../../src/store/driver.js';

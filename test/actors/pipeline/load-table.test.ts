@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { keys, loadSettings, type LoadParams } from '../../../src/actors/pipeline/load-keys.js';
-import { parseRules, type LoadRule } from '../../../src/actors/pipeline/load-rules.js';
-import { sequenceBulk, sequencePlan } from '../../../src/actors/pipeline/load-sequence.js';
-import { TablePlans } from '../../../src/actors/pipeline/load-table.js';
+import { keys, loadSettings, type LoadParams } from '../../../src/actors/pipeline/load/keys.js';
+import { parseRules, type LoadRule } from '../../../src/actors/pipeline/load/rules.js';
+import { sequenceBulk, sequencePlan } from '../../../src/actors/pipeline/load/sequence.js';
+import { TablePlans } from '../../../src/actors/pipeline/load/table.js';
 import {
   StoreError,
   type BatchResult,
@@ -12,9 +12,9 @@ import {
   type Store,
   type TableInfo,
 } from '../../../src/store/driver.js';
-import { mysqlDialect } from '../../../src/store/mysql-dialect.js';
-import { oracleDialect } from '../../../src/store/oracle-dialect.js';
-import { postgresDialect } from '../../../src/store/postgres-dialect.js';
+import { mysqlDialect } from '../../../src/store/mysql/dialect.js';
+import { oracleDialect } from '../../../src/store/oracle/dialect.js';
+import { postgresDialect } from '../../../src/store/postgres/dialect.js';
 import { paramsOf } from '../../support/stage-params.js';
 
 const column = (name: string, more: Partial<ColumnInfo> = {}): ColumnInfo => ({

@@ -3,7 +3,7 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createStage, keys } from '../../../src/actors/pipeline/load.js';
-import { runOnce } from '../../../src/actors/pipeline/stage-run.js';
+import { runOnce } from '../../../src/actors/pipeline/stage/run.js';
 import type { SqlRow } from '../../../src/store/driver.js';
 import { file, LoadFixture, names, OBS_TABLE, record } from '../../support/load-fixture.js';
 import { paramsOf } from '../../support/stage-params.js';

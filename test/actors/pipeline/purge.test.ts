@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createStage, keys } from '../../../src/actors/pipeline/purge.js';
-import type { Stage } from '../../../src/actors/pipeline/stage-run.js';
+import type { Stage } from '../../../src/actors/pipeline/stage/run.js';
 import { StoreError } from '../../../src/store/driver.js';
 import { FakeLog } from '../../support/fake-context.js';
 import { fakeRun } from '../../support/fake-run.js';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { progressText, RunProgress } from '../../../src/actors/pipeline/run-progress.js';
+import { progressText, RunProgress } from '../../../src/actors/pipeline/stage/progress.js';
 
 const counts = (rowsIn: number, bytes = 0): Parameters<RunProgress['note']>[0] => ({
   rowsIn,

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createStage, keys } from '../../../src/actors/pipeline/run.js';
-import type { Stage, StageRun } from '../../../src/actors/pipeline/stage-run.js';
+import type { Stage, StageRun } from '../../../src/actors/pipeline/stage/run.js';
 import { touchFile } from '../../../src/runtime/touch-file.js';
 import { isAlive } from '../../../src/store/process-identity.js';
 import { FakeLog } from '../../support/fake-context.js';

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { stageActor, stageKeys, type StageStatus } from '../../../src/actors/pipeline/stage.js';
-import { isRetryable, runOnce, StageError, type StageRun } from '../../../src/actors/pipeline/stage-run.js';
+import { isRetryable, runOnce, StageError, type StageRun } from '../../../src/actors/pipeline/stage/run.js';
 import type { Actor } from '../../../src/runtime/actor.js';
 import { openStore, StoreError } from '../../../src/store/driver.js';
 import { Ledger, type Run } from '../../../src/store/ledger.js';

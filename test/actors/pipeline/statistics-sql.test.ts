@@ -1,15 +1,15 @@
 import { describe, expect, it } from 'vitest';
 import { createStage, keys } from '../../../src/actors/pipeline/statistics.js';
-import { chartSvg } from '../../../src/actors/pipeline/statistics-chart.js';
-import { chartsOf, csvText } from '../../../src/actors/pipeline/statistics-report.js';
-import type { StatisticsValues } from '../../../src/actors/pipeline/statistics-keys.js';
+import { chartSvg } from '../../../src/actors/pipeline/statistics/chart.js';
+import { chartsOf, csvText } from '../../../src/actors/pipeline/statistics/report.js';
+import type { StatisticsValues } from '../../../src/actors/pipeline/statistics/keys.js';
 import {
   movePeriod,
   parseValue,
   periodExpression,
   periodOf,
   type ResultColumn,
-} from '../../../src/actors/pipeline/statistics-sql.js';
+} from '../../../src/actors/pipeline/statistics/sql.js';
 import { FakeLog } from '../../support/fake-context.js';
 import { paramsOf } from '../../support/stage-params.js';
 

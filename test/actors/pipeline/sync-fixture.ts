@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect } from 'vitest';
 import type { Keys } from '../../../src/runtime/schema.js';
 import { openStore, type SqlRow, type Store } from '../../../src/store/driver.js';
-import { runOnce, type RunResult, type StageFactory } from '../../../src/actors/pipeline/stage-run.js';
+import { runOnce, type RunResult, type StageFactory } from '../../../src/actors/pipeline/stage/run.js';
 import { FakeLog } from '../../support/fake-context.js';
 import { have, mariadb, postgres } from '../../support/servers.js';
 import { paramsOf } from '../../support/stage-params.js';

@@ -1,9 +1,9 @@
 import { runInNewContext } from 'node:vm';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { all, condition, keyList, keyRange, splitColumns } from '../../../src/actors/pipeline/sync-sql.js';
-import { mysqlDialect } from '../../../src/store/mysql-dialect.js';
-import { sqliteDialect } from '../../../src/store/sqlite-dialect.js';
+import { all, condition, keyList, keyRange, splitColumns } from '../../../src/actors/pipeline/sync/sql.js';
+import { mysqlDialect } from '../../../src/store/mysql/dialect.js';
+import { sqliteDialect } from '../../../src/store/sqlite/dialect.js';
 
 /** Works out a range condition for one row, to see whether it means what it should. */
 function meets(sql: string, binds: readonly unknown[], row: Readonly<Record<string, number>>): boolean {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import * as stage from '../../../src/actors/pipeline/sync-trigger.js';
-import { changeLogSql } from '../../../src/actors/pipeline/sync-trigger-sql.js';
-import { oracleDialect } from '../../../src/store/oracle-dialect.js';
+import { changeLogSql } from '../../../src/actors/pipeline/sync/trigger-sql.js';
+import { oracleDialect } from '../../../src/store/oracle/dialect.js';
 import { numbers, PAIRS, usePair } from './sync-fixture.js';
 
 describe.each(PAIRS)('sync-trigger from %s to %s', (from, to) => {

@@ -10,7 +10,7 @@ import {
   keyText,
   sameValue,
   type Comparison,
-} from '../../../src/actors/pipeline/sync-values.js';
+} from '../../../src/actors/pipeline/sync/values.js';
 import type { ColumnInfo, ColumnKind } from '../../../src/store/driver.js';
 
 const as = (kind: ColumnKind, more: Partial<Comparison> = {}): Comparison => ({

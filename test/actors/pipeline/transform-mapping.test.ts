@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { compileChecks } from '../../../src/actors/pipeline/transform-checks.js';
-import { compileExpression } from '../../../src/actors/pipeline/transform-expression.js';
-import { shift } from '../../../src/actors/pipeline/transform-functions.js';
+import { compileChecks } from '../../../src/actors/pipeline/transform/checks.js';
+import { compileExpression } from '../../../src/actors/pipeline/transform/expression.js';
+import { shift } from '../../../src/actors/pipeline/transform/functions.js';
 import {
   compilePlan,
   FieldsError,
@@ -10,7 +10,7 @@ import {
   MappingError,
   parseMapping,
   wantedFields,
-} from '../../../src/actors/pipeline/transform-mapping.js';
+} from '../../../src/actors/pipeline/transform/mapping.js';
 
 function evaluate(text: string, values: Readonly<Record<string, string>> = {}): string {
   const expression = compileExpression(text, { file: 'x.csv', condition: false });

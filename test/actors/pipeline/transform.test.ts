@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { runOnce, type RunResult } from '../../../src/actors/pipeline/stage-run.js';
+import { runOnce, type RunResult } from '../../../src/actors/pipeline/stage/run.js';
 import { createStage, keys } from '../../../src/actors/pipeline/transform.js';
 import { RowXmlReader } from '../../../src/protocol/rowxml.js';
 import { FakeLog } from '../../support/fake-context.js';

@@ -1,0 +1,97 @@
+/** Rows of the source as bytes of the files, batch by batch. Worker thread. */
+import type { SqlRow, SqlValue, Store } from '../../../store/driver.js';
+import { checkWidth, type Query } from './plan.js';
+import type { Renderer } from './render.js';
+import type { Settings } from './settings.js';
+import type { StageRun } from '../stage/run.js';
+
+export interface Batch {
+  /** Rows that came from the database. */
+  readonly read: number;
+  /** Rows to be sent. */
+  readonly count: number;
+  /** The lines of the rows [from, to). */
+  bytes(from: number, to: number): Buffer;
+  key(row: number): SqlValue;
+  time(row: number): SqlValue;
+}
+
+/** What reading needs to know of a run. */
+export type Reader = Pick<StageRun, 'progress' | 'signal'>;
+
+/** The stage shows that it lives this often (ms) while it waits for the database, up to the deadline of the query. */
+const BEAT = 3_000;
+
+/** @param choose leaves out rows; absent: all are sent. @throws StageError, StoreError */
+export async function* batchesOf(
+  store: Store,
+  query: Query,
+  settings: Settings,
+  render: Renderer,
+  run: Reader,
+  choose?: (rows: readonly SqlRow[]) => readonly SqlRow[],
+): AsyncGenerator<Batch> {
+  const { fields, lengths, params, keyAt, lagAt, encode, utf8 } = settings;
+  const options = optionsOf(settings, run);
+  if (store.streamXml !== undefined && choose === undefined && settings.timeFields.size === 0) {
+    const values = [...new Set([keyAt, lagAt])].filter((at) => at !== undefined).sort((a, b) => a - b);
+    const [keyIn, lagIn] = [values.indexOf(keyAt ?? -1), values.indexOf(lagAt ?? -1)];
+    const xml = { tags: fields, lengths, escape: params.escape, values };
+    for await (const batch of watched(store.streamXml(query.sql, query.binds, xml, options), run)) {
+      checkWidth(settings, batch.columns);
+      const { ends } = batch;
+      yield {
+        read: ends.length,
+        count: ends.length,
+        bytes(from, to) {
+          const part = batch.bytes.subarray(from === 0 ? 0 : ends[from - 1], ends[to - 1]);
+          return utf8 ? part : encode(part.toString('utf8'));
+        },
+        key: (row) => batch.values[row]?.[keyIn] ?? null,
+        time: (row) => batch.values[row]?.[lagIn] ?? null,
+      };
+    }
+    return;
+  }
+  for await (const batch of watched(store.stream(query.sql, query.binds, options), run)) {
+    checkWidth(settings, batch.columns.length);
+    const rows = choose === undefined ? batch.rows : choose(batch.rows);
+    yield {
+      read: batch.rows.length,
+      count: rows.length,
+      bytes: (from, to) => encode(render(rows, from, to)),
+      key: (row) => rows[row]?.[keyAt ?? -1] ?? null,
+      time: (row) => rows[row]?.[lagAt ?? -1] ?? null,
+    };
+  }
+}
+
+export function optionsOf(
+  { params }: Settings,
+  { signal }: Reader,
+): { batchRows: number; timeoutMs: number; signal: AbortSignal } {
+  return { batchRows: params.batch_rows, timeoutMs: params.query_timeout, signal };
+}
+
+/** The batches; a database that takes its time for one is no reason to take the stage for stuck before its deadline. */
+export async function* watched<T>(batches: AsyncIterable<T>, run: Reader): AsyncGenerator<T> {
+  const source = batches[Symbol.asyncIterator]();
+  try {
+    for (;;) {
+      const next = await beating(run, source.next());
+      if (next.done === true) return;
+      yield next.value;
+    }
+  } finally {
+    await source.return?.();
+  }
+}
+
+export async function beating<T>(run: Reader, work: Promise<T>): Promise<T> {
+  const beat = setInterval(() => run.progress(), BEAT);
+  try {
+    return await work;
+  } finally {
+    clearInterval(beat);
+  }
+}
