@@ -167,7 +167,7 @@ class SyncTrigger implements Stage {
   private async drain(plan: SyncPlan, run: StageRun, options: ApplyOptions): Promise<number> {
     const { store, keys: quoted } = plan.source;
     const log = store.dialect.quoteIdentifier(this.log);
-    const id = store.dialect.quoteIdentifier('id');
+    const id = store.dialect.quoteIdentifier('sync_id');
     const select = `SELECT ${[id, ...quoted].join(', ')} FROM ${log} ORDER BY ${id}`;
     const work = store.transaction(async (source) => {
       const text = store.dialect.limit(select, this.params.batch_rows);

@@ -35,10 +35,29 @@ describe.each(PAIRS)('sync-trigger from %s to %s', (from, to) => {
     const [key] = (await pair.source.query(`SELECT obtid, ddatetime FROM src WHERE keyid = 9`)).rows;
     await pair.source.execute('UPDATE src SET t = 2 WHERE keyid = 9');
     await pair.source.execute('DELETE FROM src_sync_log');
-    const insert = pair.source.dialect.insert('src_sync_log', ['id', 'op', 'obtid', 'ddatetime']);
+    const insert = pair.source.dialect.insert('src_sync_log', ['sync_id', 'sync_op', 'obtid', 'ddatetime']);
     await pair.source.batch(insert, [[1, 'U', ...(key ?? [])]]);
     await pair.ok(stage, install);
     await pair.expectEqual();
+  });
+
+  it('follows a table whose key is called id, changed again and again', async () => {
+    const create = (name: string): string =>
+      `CREATE TABLE ${name} (id BIGINT NOT NULL PRIMARY KEY, op VARCHAR(20))`;
+    await pair.source.execute(create('people'));
+    await pair.target.execute(create('people'));
+    const people = { ...install, source_table: 'people', target_table: 'people' };
+    await pair.ok(stage, people);
+    for (const id of [1, 2, 3])
+      await pair.source.execute('INSERT INTO people (id, op) VALUES (?, ?)', [id, 'a']);
+    for (const op of ['b', 'c']) await pair.source.execute('UPDATE people SET op = ? WHERE id < 3', [op]);
+    await pair.source.execute('DELETE FROM people WHERE id = 3');
+    await pair.ok(stage, people);
+    expect((await pair.target.query('SELECT id, op FROM people ORDER BY id')).rows).toEqual([
+      [1, 'c'],
+      [2, 'c'],
+    ]);
+    expect((await pair.source.query('SELECT COUNT(*) FROM people_sync_log')).rows).toEqual([[0]]);
   });
 
   it('keeps the entries of what it could not bring', async () => {
@@ -120,9 +139,9 @@ describe('the change log of Oracle', () => {
     expect(sql.install.map((text) => text.replace(/\s+/g, ' '))).toMatchInlineSnapshot(`
       [
         "CREATE TABLE "APP"."T_OBT_SYNC_LOG" AS SELECT "OBTID", "DDATETIME" FROM "APP"."T_OBT" WHERE 1 = 0",
-        "ALTER TABLE "APP"."T_OBT_SYNC_LOG" ADD ("ID" NUMBER(19) NOT NULL PRIMARY KEY, "OP" CHAR(1) NOT NULL, "AT" DATE DEFAULT SYSDATE NOT NULL)",
+        "ALTER TABLE "APP"."T_OBT_SYNC_LOG" ADD ("SYNC_ID" NUMBER(19) NOT NULL PRIMARY KEY, "SYNC_OP" CHAR(1) NOT NULL, "SYNC_AT" DATE DEFAULT SYSDATE NOT NULL)",
         "CREATE SEQUENCE "APP"."T_OBT_SYNC_LOG_SEQ"",
-        "CREATE OR REPLACE TRIGGER "APP"."T_OBT_SYNC_LOG_UPD" AFTER INSERT OR UPDATE OR DELETE ON "APP"."T_OBT" FOR EACH ROW BEGIN IF DELETING THEN INSERT INTO "APP"."T_OBT_SYNC_LOG" ("ID", "OP", "OBTID", "DDATETIME") VALUES ("APP"."T_OBT_SYNC_LOG_SEQ".NEXTVAL, 'D', :OLD."OBTID", :OLD."DDATETIME"); END IF; IF UPDATING AND ((:OLD."OBTID" <> :NEW."OBTID" OR (:OLD."OBTID" IS NULL AND :NEW."OBTID" IS NOT NULL)) OR (:OLD."DDATETIME" <> :NEW."DDATETIME" OR (:OLD."DDATETIME" IS NULL AND :NEW."DDATETIME" IS NOT NULL))) THEN INSERT INTO "APP"."T_OBT_SYNC_LOG" ("ID", "OP", "OBTID", "DDATETIME") VALUES ("APP"."T_OBT_SYNC_LOG_SEQ".NEXTVAL, 'D', :OLD."OBTID", :OLD."DDATETIME"); END IF; IF UPDATING THEN INSERT INTO "APP"."T_OBT_SYNC_LOG" ("ID", "OP", "OBTID", "DDATETIME") VALUES ("APP"."T_OBT_SYNC_LOG_SEQ".NEXTVAL, 'U', :NEW."OBTID", :NEW."DDATETIME"); END IF; IF INSERTING THEN INSERT INTO "APP"."T_OBT_SYNC_LOG" ("ID", "OP", "OBTID", "DDATETIME") VALUES ("APP"."T_OBT_SYNC_LOG_SEQ".NEXTVAL, 'I', :NEW."OBTID", :NEW."DDATETIME"); END IF; END;",
+        "CREATE OR REPLACE TRIGGER "APP"."T_OBT_SYNC_LOG_UPD" AFTER INSERT OR UPDATE OR DELETE ON "APP"."T_OBT" FOR EACH ROW BEGIN IF DELETING THEN INSERT INTO "APP"."T_OBT_SYNC_LOG" ("SYNC_ID", "SYNC_OP", "OBTID", "DDATETIME") VALUES ("APP"."T_OBT_SYNC_LOG_SEQ".NEXTVAL, 'D', :OLD."OBTID", :OLD."DDATETIME"); END IF; IF UPDATING AND ((:OLD."OBTID" <> :NEW."OBTID" OR (:OLD."OBTID" IS NULL AND :NEW."OBTID" IS NOT NULL)) OR (:OLD."DDATETIME" <> :NEW."DDATETIME" OR (:OLD."DDATETIME" IS NULL AND :NEW."DDATETIME" IS NOT NULL))) THEN INSERT INTO "APP"."T_OBT_SYNC_LOG" ("SYNC_ID", "SYNC_OP", "OBTID", "DDATETIME") VALUES ("APP"."T_OBT_SYNC_LOG_SEQ".NEXTVAL, 'D', :OLD."OBTID", :OLD."DDATETIME"); END IF; IF UPDATING THEN INSERT INTO "APP"."T_OBT_SYNC_LOG" ("SYNC_ID", "SYNC_OP", "OBTID", "DDATETIME") VALUES ("APP"."T_OBT_SYNC_LOG_SEQ".NEXTVAL, 'U', :NEW."OBTID", :NEW."DDATETIME"); END IF; IF INSERTING THEN INSERT INTO "APP"."T_OBT_SYNC_LOG" ("SYNC_ID", "SYNC_OP", "OBTID", "DDATETIME") VALUES ("APP"."T_OBT_SYNC_LOG_SEQ".NEXTVAL, 'I', :NEW."OBTID", :NEW."DDATETIME"); END IF; END;",
       ]
     `);
     expect(sql.remove).toMatchInlineSnapshot(`
