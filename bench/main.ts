@@ -11,6 +11,7 @@ import { gzipFiles } from './suites/gzip-files.js';
 import { httpClose, httpStatic } from './suites/http.js';
 import { idleConnections } from './suites/idle-connections.js';
 import { load } from './suites/load.js';
+import { loadMemory } from './suites/load-memory.js';
 import { mailbox } from './suites/mailbox.js';
 import { packets, packetsLogin, reactors } from './suites/packets.js';
 import { recover } from './suites/recover.js';
@@ -68,6 +69,7 @@ const benches: Readonly<Record<string, Bench>> = {
     help: 'files of row XML by the stage into MariaDB and SQLite (--only mariadb,sqlite); LOAD DATA, .import',
     run: load,
   },
+  'load-memory': { help: 'process memory while 10 M rows are loaded into MariaDB', run: loadMemory },
   recover: { help: 'an actor hangs in a loop: time beyond its heartbeat, messages lost', run: recover },
 };
 

@@ -86,6 +86,7 @@ const BLOCKING = [
   'src/store/sqlite/thread.ts', // what the thread is for
   'src/runtime/cpu-jobs.ts', // what those threads are for
   'src/runtime/gzip-file.ts', // the same
+  'src/runtime/file-thread-entry.ts', // what the thread is for
   'src/runtime/config-values.ts', // start-up and reload: `file:` references
   'src/runtime/descriptors.ts', // start-up: limit of open files
   'src/runtime/pid-file.ts', // start-up and exit

@@ -1,8 +1,9 @@
-/** A run of a stage as `switchyard stage NAME --once` does it, timed. */
-import { runOnce, type StageEnv, type StageFactory } from '../../src/actors/pipeline/stage/run.js';
+/** A run of a stage as in a running server, timed: the ledger is open, the stage's own databases are not. */
+import { performRun, type StageEnv, type StageFactory } from '../../src/actors/pipeline/stage/run.js';
 import { parseValue } from '../../src/runtime/config-values.js';
 import type { Keys } from '../../src/runtime/schema.js';
-import type { RunCounts } from '../../src/store/ledger.js';
+import { openStore } from '../../src/store/driver.js';
+import { Ledger, type RunCounts } from '../../src/store/ledger.js';
 import { silent } from './silent.js';
 
 export interface StageModule {
@@ -39,11 +40,21 @@ export async function runStage(
     params[name] = parsed.value;
   }
   const env = { name: 'bench', params, log, signal: new AbortController().signal, ...(cpu && { cpu }) };
+  const store = ledgerUrl === undefined ? undefined : await openStore(ledgerUrl);
+  const ledger = store === undefined ? undefined : await Ledger.open(store);
   const before = process.cpuUsage();
   const began = performance.now();
-  const result = await runOnce(stage.createStage, env, { dryRun: false, ledgerUrl });
+  const made = await stage.createStage(env);
+  const result = await performRun(made, env.name, ledger, {
+    log,
+    signal: env.signal,
+    dryRun: false,
+    progress: () => undefined,
+  });
+  await made.close?.();
   const seconds = (performance.now() - began) / 1000;
   const { user, system } = process.cpuUsage(before);
+  await store?.close();
   if (result.state !== 'ok') throw result.error as Error;
   return { seconds, cpu: (user + system) / 1e6, counts: result.counts };
 }

@@ -10,10 +10,11 @@
  * step.json becomes last.json. After a crash a step without step.json is removed, one with it is carried out to its end.
  * Worker thread.
  */
-import { lstat, mkdir, readdir, readFile, rename, rm, rmdir, stat } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, rm, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { sweepTemps, syncFolder, writeFileAtomic } from '../../../runtime/atomic-file.js';
 import { reasonOf } from '../../../runtime/errors.js';
+import { FileThread } from '../../../runtime/file-thread.js';
 import { FolderLock } from './lock.js';
 import { freshMemory, parseStep, type Memory, type StepRecord } from './memory.js';
 import type { PositionKeeper } from './position.js';
@@ -30,9 +31,8 @@ export interface OutboxOptions {
   readonly position: PositionKeeper | undefined;
 }
 
-/** Files that move at the same time. */
-const AT_ONCE = 8;
-const MAX_NAMES = 10_000;
+/** Files that move together. */
+const AT_ONCE = 64;
 /** The making of a lock takes far less (ms). */
 const STALE_LOCK = 60_000;
 
@@ -42,6 +42,8 @@ export function hiddenFolder(out: string, stage: string): string {
 
 export class Outbox {
   memory: Memory = freshMemory();
+  /** Write the files; the first one moves them too. One waits for the disk while the other works. */
+  readonly threads = [new FileThread(), new FileThread()] as const;
   private serial = 0;
 
   private constructor(
@@ -67,6 +69,7 @@ export class Outbox {
   }
 
   async close(): Promise<void> {
+    await Promise.all(this.threads.map((thread) => thread.close()));
     await this.lock.release();
   }
 
@@ -165,7 +168,11 @@ export class Outbox {
       if (free.files <= 0 || free.bytes <= 0) free = await this.options.room.wait(run, () => this.beat());
       if (free === undefined) return false;
       const some = names.slice(at, at + Math.min(free.files, this.options.room.countsBytes ? 1 : AT_ONCE));
-      const sizes = await Promise.all(some.map((name) => this.move(path, name)));
+      // By rename and not by link, because between link and unlink a crash would leave a file in both places. Looking first
+      // whether the name is free is enough: nobody else writes names with our prefix and suffix.
+      const sizes = await this.threads[0].move(path, this.options.out, some).catch((error: unknown) => {
+        throw unusable(this.options.out, error);
+      });
       for (const size of sizes) {
         free.files--;
         free.bytes -= size;
@@ -179,34 +186,11 @@ export class Outbox {
     await rmdir(path).catch(() => undefined);
     return true;
   }
-
-  /**
-   * Gives the file its name in `out`, or a similar one if that is taken. By rename and not by link, because between link and unlink
-   * a crash would leave it in both places; nobody else writes names with our prefix and suffix, so looking first is enough.
-   * @returns its size
-   */
-  private async move(folder: string, name: string): Promise<number> {
-    const path = join(folder, name);
-    const { size } = await stat(path);
-    let target = join(this.options.out, name);
-    for (let n = 2; await exists(target); n++) {
-      if (n > MAX_NAMES) throw new StageError(`${target} and ${MAX_NAMES} similar names are taken`, false);
-      target = join(this.options.out, name.replace(/\.xml$/, `-${n}.xml`));
-    }
-    await rename(path, target).catch((error: unknown) => {
-      throw unusable(this.options.out, error);
-    });
-    return size;
-  }
 }
 
 function bySerial(a: string, b: string): number {
   const serial = (name: string): number => Number(/_(\d+)\.xml$/.exec(name)?.[1] ?? 0);
   return serial(a) - serial(b);
-}
-
-async function exists(path: string): Promise<boolean> {
-  return (await lstat(path).catch(() => undefined)) !== undefined;
 }
 
 async function readStep(path: string): Promise<StepRecord | undefined> {

@@ -112,7 +112,7 @@ export class Pass {
       }
       const writer = await this.begin();
       const to = Math.min(batch.count, at + writer.roomInFile);
-      const behind = writer.add(batch.bytes(at, to), to - at);
+      const behind = writer.add(batch.bytes(at, to), to - at, at === 0 && to === batch.count);
       if (keyAt !== undefined) this.note(batch, at, to);
       if (lagAt !== undefined) this.noteTimes(batch, at, to);
       if (behind !== undefined) await behind;
@@ -139,6 +139,7 @@ export class Pass {
     const { file_rows: fileRows, sync } = settings.params;
     this.writer = new FileWriter({
       folder,
+      threads: outbox.threads,
       nextName: () => names.next(),
       fileRows,
       sync,

@@ -1,30 +1,21 @@
 /**
  * The files of one step, written into a hidden folder while the next rows are read. What is on its way to the disk is bounded.
- * Worker thread; the system's threads do the writing.
+ * Worker thread; the thread of runtime/file-thread.ts does the writing.
  */
-import { close, fsync, open, unlink, writev } from 'node:fs';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
+import type { FileThread } from '../../../runtime/file-thread.js';
 
-// Not FileHandle: it costs half as much again for each file, and there may be a thousand a second.
-const openFile = promisify(open);
-const closeFile = promisify(close);
-const syncFile = promisify(fsync);
-const removeFile = promisify(unlink);
-const writePieces = (fd: number, pieces: readonly Uint8Array[]): Promise<number> =>
-  new Promise((resolve, reject) => {
-    writev(fd, pieces, (error, written) => (error === null ? resolve(written) : reject(error)));
-  });
-
-const HEAD = Buffer.from('<data>\n');
-const FOOT = Buffer.from('</data>\n');
-/** Bytes handed to the system at once. */
+const HEAD = '<data>\n';
+const FOOT = '</data>\n';
+/** Bytes handed over at once. */
 const PIECE_BYTES = 256 * 1024;
 const MAX_BYTES_ON_THE_WAY = 16 << 20;
-const MAX_FILES_ON_THE_WAY = 16;
+const MAX_FILES_ON_THE_WAY = 32;
 
 export interface FileWriterOptions {
   readonly folder: string;
+  /** Take turns, file by file. */
+  readonly threads: readonly [FileThread, ...FileThread[]];
   /** The next file's name. */
   readonly nextName: () => string;
   /** 0: all rows in one file. */
@@ -35,8 +26,7 @@ export interface FileWriterOptions {
 
 interface OpenFile {
   readonly path: string;
-  /** Ends with the file's number; rejects with the first error, after closing it. */
-  chain: Promise<number>;
+  readonly thread: FileThread;
   rows: number;
 }
 
@@ -45,9 +35,9 @@ export class FileWriter {
   rows = 0;
   bytes = 0;
   private current: OpenFile | undefined;
-  private pieces: Uint8Array[] = [];
+  private pieces: (Uint8Array<ArrayBuffer> | string)[] = [];
   private pieceBytes = 0;
-  private readonly ending = new Set<Promise<void>>();
+  private readonly onTheWay = new Set<Promise<void>>();
   private bytesOnTheWay = 0;
   private failure: { error: unknown } | undefined;
   private wake: () => void = () => undefined;
@@ -66,24 +56,26 @@ export class FileWriter {
   }
 
   /**
-   * @param rows at most `roomInFile`. @returns a promise when the disk is behind: wait for it before going on
+   * @param rows at most `roomInFile`. @param ours nobody else uses the memory of these lines, so it need not be copied
+   * @returns a promise when the disk is behind: wait for it before going on
    * @throws the system's error of an earlier write
    */
-  add(lines: Buffer, rows: number): Promise<void> | undefined {
+  add(lines: Uint8Array, rows: number, ours: boolean): Promise<void> | undefined {
     if (this.failure !== undefined) throw this.failure.error;
     const file = (this.current ??= this.begin());
-    this.put(lines);
+    this.pieces.push(ours && movable(lines) ? lines : new Uint8Array(lines));
+    this.pieceBytes += lines.length;
     file.rows += rows;
     this.rows += rows;
-    if (this.roomInFile === 0) this.endFile();
-    else if (this.pieceBytes >= PIECE_BYTES) this.flush(file);
+    if (this.roomInFile === 0) this.endFile(file);
+    else if (this.pieceBytes >= PIECE_BYTES) this.flush(file, false);
     return this.behind ? this.caughtUp() : undefined;
   }
 
   /** Ends the last file and waits for all of them. @throws the system's error; then no file of the step counts */
   async finish(): Promise<void> {
-    if (this.current !== undefined) this.endFile();
-    await Promise.all(this.ending);
+    if (this.current !== undefined) this.endFile(this.current);
+    await Promise.all(this.onTheWay);
     if (this.failure !== undefined) throw this.failure.error;
   }
 
@@ -91,15 +83,12 @@ export class FileWriter {
   async abandon(): Promise<void> {
     const { current } = this;
     this.current = undefined;
-    if (current !== undefined) {
-      await current.chain.then(closeFile).catch(() => undefined);
-      await removeFile(current.path).catch(() => undefined);
-    }
-    await Promise.all(this.ending);
+    if (current !== undefined) await current.thread.drop(current.path).catch(() => undefined);
+    await Promise.all(this.onTheWay);
   }
 
   private get behind(): boolean {
-    return this.bytesOnTheWay > MAX_BYTES_ON_THE_WAY || this.ending.size > MAX_FILES_ON_THE_WAY;
+    return this.bytesOnTheWay > MAX_BYTES_ON_THE_WAY || this.onTheWay.size > MAX_FILES_ON_THE_WAY;
   }
 
   private async caughtUp(): Promise<void> {
@@ -110,79 +99,41 @@ export class FileWriter {
   }
 
   private begin(): OpenFile {
-    const path = join(this.options.folder, this.options.nextName());
-    this.put(HEAD);
-    const chain = openFile(path, 'wx', 0o644);
-    const file = { path, chain, rows: 0 };
-    this.watch(chain);
-    return file;
+    this.pieces.push(HEAD);
+    this.pieceBytes += HEAD.length;
+    const { folder, threads, nextName } = this.options;
+    const thread = threads[this.files % threads.length] ?? threads[0];
+    return { path: join(folder, nextName()), thread, rows: 0 };
   }
 
-  private put(bytes: Uint8Array): void {
-    this.pieces.push(bytes);
-    this.pieceBytes += bytes.length;
+  private endFile(file: OpenFile): void {
+    this.pieces.push(FOOT);
+    this.pieceBytes += FOOT.length;
+    this.current = undefined;
+    this.files++;
+    this.flush(file, true);
   }
 
-  private flush(file: OpenFile): void {
+  private flush({ path, thread }: OpenFile, end: boolean): void {
     const { pieces, pieceBytes: size } = this;
+    const { sync } = this.options;
     this.pieces = [];
     this.pieceBytes = 0;
     this.bytes += size;
     this.bytesOnTheWay += size;
-    file.chain = file.chain.then(async (fd) => {
-      try {
-        await writeAll(fd, pieces, size);
-        return fd;
-      } catch (error) {
-        await closeFile(fd).catch(() => undefined);
-        throw error;
-      } finally {
+    const writing = thread
+      .append(path, pieces, { end, sync })
+      .catch((error: unknown) => void (this.failure ??= { error }))
+      .then(() => {
         this.bytesOnTheWay -= size;
+        this.onTheWay.delete(writing);
         this.wake();
-      }
-    });
-    this.watch(file.chain);
-  }
-
-  private endFile(): void {
-    const file = this.current;
-    if (file === undefined) return;
-    this.put(FOOT);
-    this.flush(file);
-    this.current = undefined;
-    this.files++;
-    const end = this.closed(file.chain).catch((error: unknown) => this.fail(error));
-    this.ending.add(end);
-    void end.finally(() => {
-      this.ending.delete(end);
-      this.wake();
-    });
-  }
-
-  private async closed(chain: Promise<number>): Promise<void> {
-    const fd = await chain;
-    try {
-      if (this.options.sync) await syncFile(fd);
-    } finally {
-      await closeFile(fd);
-    }
-  }
-
-  private watch(chain: Promise<unknown>): void {
-    chain.catch((error: unknown) => this.fail(error));
-  }
-
-  private fail(error: unknown): void {
-    this.failure ??= { error };
-    this.wake();
+      });
+    this.onTheWay.add(writing);
   }
 }
 
-async function writeAll(fd: number, pieces: readonly Uint8Array[], size: number): Promise<void> {
-  const written = await writePieces(fd, pieces);
-  if (written === size) return;
-  // Rare: a signal, or a disk that is nearly full, which the next attempt will say.
-  const rest = Buffer.concat(pieces).subarray(written);
-  if (written === 0) throw new Error('the system wrote nothing');
-  await writeAll(fd, [rest], rest.length);
+/** Small Buffers share their memory with others. */
+function movable(lines: Uint8Array): lines is Uint8Array<ArrayBuffer> {
+  return lines.buffer instanceof ArrayBuffer && lines.buffer.byteLength >= PIECE_BYTES / 8;
 }
