@@ -1,11 +1,12 @@
 /**
  * Work on the rows of a condition in small batches, in the order of a key: never one big select, never one big
  * transaction. A batch is a range of the key, so it is found by the key's index and locks nothing outside of it. Its
- * size follows the time the last ones took. Worker thread.
+ * size follows the time the last ones took. While one is worked on, the end of the next is looked up. Worker thread.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { StoreError, type Dialect, type SqlRow, type Store, type TableInfo } from '../../../store/driver.js';
 import { all, condition, keyRange, whereText, type Piece } from '../sync/sql.js';
+import { BatchSize } from './batch-size.js';
 import { StageError, type StageRun } from './run.js';
 import { beating } from '../sync/apply.js';
 
@@ -48,11 +49,8 @@ export class SmallerBatch extends Error {
   }
 }
 
-const FIRST_ROWS = 1_000;
-/** Of `batch_time`: what is left is for batches that turn out slower than the ones before. */
-const AIM = 0.6;
-const MAX_GROWTH = 2;
-const MAX_SHRINK = 0.25;
+/** A range looked up ahead is dropped when it has this many times the rows that the batch before has shown to be right. */
+const TOO_LARGE = 1.5;
 /** A batch that meets a lock this often in a row ends the run, which is tried again later. */
 const MAX_CONFLICTS = 10;
 const CONFLICT_WAIT = 20;
@@ -101,10 +99,31 @@ export function quotedKeys({ store, keys, info }: BatchSource): string[] {
   return keys.map((name) => (known.has(name) ? store.dialect.quoteIdentifier(name) : name));
 }
 
+interface Bound {
+  readonly op: '>' | '>=';
+  readonly key: SqlRow;
+}
+
+/** Where a batch begins and ends; without `upTo` it is the last one. */
+interface Span {
+  readonly from: Bound;
+  readonly upTo: SqlRow | undefined;
+  readonly size: number;
+}
+
+interface Ahead {
+  /** What `next` found; undefined when it failed. */
+  readonly found: Promise<{ readonly span: Span | undefined } | undefined>;
+  /** Gives the look up and waits until it has ended. */
+  drop(): Promise<void>;
+}
+
 export class KeyBatches {
   private readonly quoted: readonly string[];
   private readonly table: string;
-  private size: number;
+  private readonly size: BatchSize;
+  /** Nearly every row matches: the next range begins where the last one ended. */
+  private dense = false;
 
   constructor(
     private readonly source: BatchSource,
@@ -112,7 +131,7 @@ export class KeyBatches {
   ) {
     this.quoted = quotedKeys(source);
     this.table = source.store.dialect.quoteIdentifier(source.table);
-    this.size = Math.min(FIRST_ROWS, limits.batch_rows);
+    this.size = new BatchSize(limits.batch_time, limits.batch_rows);
   }
 
   /**
@@ -126,33 +145,74 @@ export class KeyBatches {
     let longestMs = 0;
     const end = await this.key(undefined, 'DESC');
     if (end === undefined) return { batches, longestMs };
-    const toEnd = this.range('<=', end);
-    let after: Piece | undefined;
-    /** Nearly every row matches: the next range begins where the last one ended. */
-    let dense = false;
+    let after: Bound | undefined;
+    let ahead: Ahead | undefined;
     let conflicts = 0;
-    while (!run.signal.aborted) {
-      const began =
-        dense && after !== undefined ? after : await beating(run, this.firstMatch(all(after, toEnd)));
-      if (began === undefined) break;
-      const upTo = await this.nth(all(began, toEnd));
-      const where = all(began, upTo === undefined ? toEnd : this.range('<=', upTo), this.source.where);
-      const started = performance.now();
-      try {
-        const taken = await beating(run, work({ where, size: this.size }));
-        const ms = performance.now() - started;
-        batches++;
-        conflicts = 0;
-        longestMs = Math.max(longestMs, Math.round(ms));
-        dense = taken * 2 > this.size;
-        if (upTo === undefined) break;
-        after = this.range('>', upTo);
-        this.adapt(ms);
-      } catch (error) {
-        conflicts = await this.smaller(error, conflicts, run);
+    try {
+      while (!run.signal.aborted) {
+        const found = ahead && (await beating(run, ahead.found));
+        const usable = found !== undefined && (found.span?.size ?? 0) <= this.size.rows * TOO_LARGE;
+        const { span } = usable ? found : { span: await beating(run, this.next(after, end)) };
+        if (span === undefined) break;
+        const { from, upTo, size } = span;
+        const started = performance.now();
+        const working = work({ where: all(this.between(from, upTo ?? end), this.source.where), size });
+        ahead = upTo && this.lookAhead({ op: '>', key: upTo }, end);
+        try {
+          const taken = await beating(run, working);
+          const ms = performance.now() - started;
+          batches++;
+          conflicts = 0;
+          longestMs = Math.max(longestMs, Math.round(ms));
+          this.dense = taken * 2 > size;
+          if (upTo === undefined) break;
+          after = { op: '>', key: upTo };
+          this.size.took(size, ms);
+        } catch (error) {
+          await ahead?.drop();
+          ahead = undefined;
+          conflicts = await this.smaller(error, conflicts, run);
+        }
       }
+    } finally {
+      await ahead?.drop();
     }
     return { batches, longestMs };
+  }
+
+  /** @returns undefined when no row is left. @throws StoreError */
+  private async next(after: Bound | undefined, end: SqlRow, signal?: AbortSignal): Promise<Span | undefined> {
+    const from = this.dense && after !== undefined ? after : await this.firstMatch(after, end, signal);
+    if (from === undefined) return undefined;
+    const size = this.size.rows;
+    return { from, upTo: await this.nth(this.between(from, end), size, signal), size };
+  }
+
+  /** On another connection. It reads what no batch has locked; if it fails, the look is done again when it is needed. */
+  private lookAhead(after: Bound, end: SqlRow): Ahead {
+    const controller = new AbortController();
+    const found = this.next(after, end, controller.signal).then(
+      (span) => ({ span }),
+      () => undefined,
+    );
+    const drop = async (): Promise<void> => {
+      controller.abort();
+      await found;
+    };
+    return { found, drop };
+  }
+
+  /** The rows of a batch. */
+  private between({ op, key }: Bound, upTo: SqlRow): Piece {
+    const { quoted } = this;
+    const [first = ''] = quoted;
+    const exact = all(this.range(op, key), this.range('<=', upTo));
+    if (quoted.length === 1 || this.source.store.dialect.name !== 'mysql') return exact;
+    // MySQL judges each row by the whole condition: nearly all of them pass by this first part, which it implies.
+    return {
+      sql: `(${first} > ? AND ${first} < ?) OR (${exact.sql})`,
+      binds: [key[0] ?? null, upTo[0] ?? null, ...exact.binds],
+    };
   }
 
   /** Only some databases find a comparison of rows by the index, and only some the same written with OR. */
@@ -168,55 +228,66 @@ export class KeyBatches {
   /** @returns the conflicts in a row. @throws the error if it cannot be helped by a smaller batch */
   private async smaller(error: unknown, conflicts: number, run: StageRun): Promise<number> {
     if (error instanceof SmallerBatch) {
-      this.size = Math.min(this.size, error.rows);
+      this.size.shrink(error.rows);
       return conflicts;
     }
     const helps = error instanceof StoreError && (error.code === 'BUSY' || error.code === 'TIMEOUT');
     if (!helps || conflicts >= MAX_CONFLICTS) throw error;
-    this.size = Math.max(1, this.size >> 1);
-    run.log.info('batch.conflict', { reason: error.message, nextRows: this.size });
+    this.size.shrink(this.size.rows >> 1);
+    run.log.info('batch.conflict', { reason: error.message, nextRows: this.size.rows });
     const wait = Math.min(CONFLICT_WAIT * 2 ** conflicts, MAX_CONFLICT_WAIT);
     await sleep(wait * (0.5 + Math.random() / 2), undefined, { signal: run.signal }).catch(() => undefined);
     return conflicts + 1;
   }
 
-  private adapt(ms: number): void {
-    const factor = (this.limits.batch_time * AIM) / Math.max(ms, 0.1);
-    const next = this.size * Math.min(MAX_GROWTH, Math.max(MAX_SHRINK, factor));
-    this.size = Math.min(this.limits.batch_rows, Math.max(1, Math.round(next)));
-  }
-
   /** Where the next row that matches begins. It locks nothing, so it may look at many. */
-  private async firstMatch(range: Piece): Promise<Piece | undefined> {
-    const found = await this.key(all(range, this.source.where), 'ASC');
-    return found && this.range('>=', found);
+  private async firstMatch(
+    after: Bound | undefined,
+    end: SqlRow,
+    signal: AbortSignal | undefined,
+  ): Promise<Bound | undefined> {
+    const range = after === undefined ? this.range('<=', end) : this.between(after, end);
+    const key = await this.key(all(range, this.source.where), 'ASC', signal);
+    return key && { op: '>=', key };
   }
 
   /** The last key of a batch; undefined when the range has fewer rows than that. */
-  private async nth(range: Piece): Promise<SqlRow | undefined> {
+  private async nth(
+    range: Piece,
+    rows: number,
+    signal: AbortSignal | undefined,
+  ): Promise<SqlRow | undefined> {
     const { name } = this.source.store.dialect;
-    const skip = this.size - 1;
+    const skip = rows - 1;
     const offset =
       name === 'oracle' || name === 'mssql'
         ? `OFFSET ${skip} ROWS FETCH NEXT 1 ROWS ONLY`
         : `LIMIT 1 OFFSET ${skip}`;
     const sql = `${this.select(range)} ORDER BY ${this.quoted.join(', ')} ${offset}`;
-    return this.first(sql, range);
+    return this.first(sql, range, signal);
   }
 
-  private async key(range: Piece | undefined, order: 'ASC' | 'DESC'): Promise<SqlRow | undefined> {
+  private async key(
+    range: Piece | undefined,
+    order: 'ASC' | 'DESC',
+    signal?: AbortSignal,
+  ): Promise<SqlRow | undefined> {
     const by = this.quoted.map((name) => `${name} ${order}`).join(', ');
     const sql = `${this.select(range)} ORDER BY ${by}`;
-    return this.first(this.source.store.dialect.limit(sql, 1), range);
+    return this.first(this.source.store.dialect.limit(sql, 1), range, signal);
   }
 
   private select(range: Piece | undefined): string {
     return `SELECT ${this.quoted.join(', ')} FROM ${this.table}${range === undefined ? '' : whereText(range)}`;
   }
 
-  private async first(sql: string, range: Piece | undefined): Promise<SqlRow | undefined> {
-    const timeoutMs = this.limits.statement_timeout;
-    const { rows } = await this.source.store.query(sql, range?.binds ?? [], { timeoutMs });
+  private async first(
+    sql: string,
+    range: Piece | undefined,
+    signal: AbortSignal | undefined,
+  ): Promise<SqlRow | undefined> {
+    const options = { timeoutMs: this.limits.statement_timeout, ...(signal && { signal }) };
+    const { rows } = await this.source.store.query(sql, range?.binds ?? [], options);
     return rows[0];
   }
 }
