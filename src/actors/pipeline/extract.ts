@@ -32,6 +32,7 @@ export const factory = stageActor(createStage);
 const NO_STATE: StageState = { get: async () => undefined, set: async () => undefined };
 
 class Extract implements Stage {
+  readonly outputs: readonly string[];
   private readonly params: ExtractParams;
   private readonly settings: Settings;
   private readonly source: LazyStore;
@@ -43,6 +44,7 @@ class Extract implements Stage {
   constructor(private readonly env: StageEnv) {
     const params = (this.params = env.params as unknown as ExtractParams);
     this.settings = settingsOf(params);
+    this.outputs = [params.out];
     this.source = new LazyStore(params.source, async () => undefined);
     this.room = new Room({
       folder: params.out,

@@ -61,6 +61,7 @@ export function createStage(env: StageEnv): Stage {
   }
   let swept = false;
   return {
+    outputs: [params.out],
     async run(run) {
       const stations = await readStations(params.stations, (fields) =>
         run.log.warn('generate.bad-station', fields),

@@ -91,7 +91,7 @@ describe('an out folder', () => {
       execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=256k', 'none', ex.out]);
       try {
         const file = join(ex.root, 'last.txt');
-        const conf = { ...INC, file_rows: '100', step_files: '5', inc_file: file };
+        const conf = { ...INC, file_rows: '100', step_files: '5', inc_file: file, min_free: '0' };
         const result = await ex.run(conf);
         expect(result).toMatchObject({ state: 'failed', retryable: true });
         expect(String(result.error)).toContain('ENOSPC');

@@ -163,6 +163,21 @@ describe('a single run for the command line', () => {
     expect(seen).toEqual([true, false]);
   });
 
+  it('waits while the disk it writes to has less room than it is to keep', async () => {
+    const log = new FakeContext({}, 'x').log;
+    const env = { name: 'x', params: { min_free: 2 ** 60 }, log, signal: new AbortController().signal };
+    let ran = false;
+    const stage = { run: async () => void (ran = true), outputs: [join(folder, 'not', 'yet')] };
+    const options = { dryRun: false, ledgerUrl: undefined };
+    const result = await runOnce(() => stage, env, options);
+    expect(result).toMatchObject({ state: 'failed', retryable: true });
+    expect(String(result.error)).toContain('min_free asks for');
+    expect(ran).toBe(false);
+    expect(await runOnce(() => stage, { ...env, params: { min_free: 1 } }, options)).toMatchObject({
+      state: 'ok',
+    });
+  });
+
   it('gives the failure back', async () => {
     const factory = () => ({ run: async () => Promise.reject(new StoreError('BUSY', 'locked')) });
     const result = await runOnce(factory, env, { dryRun: false, ledgerUrl });
