@@ -20,7 +20,7 @@ export const keys = defineKeys({
   },
   shell: { type: 'bool', default: 'no', help: 'Give the command to /bin/sh -c', reload: 'child' },
   dir: { type: 'path', help: 'Working folder; default: that of this process', reload: 'child' },
-  env: { type: 'list', default: '', help: 'Further environment: NAME=value, ...', reload: 'child' },
+  env: { type: 'list', default: '', help: 'Further environment, pairs of NAME=value', reload: 'child' },
   run_timeout: {
     type: 'duration',
     default: '0s',
