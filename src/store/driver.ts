@@ -89,6 +89,11 @@ export interface BulkOptions extends CallOptions {
   readonly touch?: readonly string[];
   /** Columns of raw bytes, given as hexadecimal digits. */
   readonly hex?: readonly string[];
+  /**
+   * What a bulk that fails inside `transaction` takes back: itself (the default), or perhaps everything: then the transaction
+   * may not be committable any more. To be able to undo the bulk alone costs SQLite half its speed.
+   */
+  readonly onFailure?: 'undo' | 'rollback';
 }
 
 export interface BulkResult {
@@ -112,7 +117,7 @@ export interface SqlRunner {
   batch(sql: string, rows: readonly SqlRow[], options?: BatchOptions): Promise<BatchResult>;
   /**
    * The fastest way in: tab text (protocol/tab-text.ts) through the database's own bulk load. All or nothing; inside
-   * `transaction` a failed bulk is undone and the transaction goes on. Nothing is cut or rounded to make it fit.
+   * `transaction` a failed bulk is undone and the transaction goes on, but see `onFailure`. Nothing is cut or rounded to make it fit.
    * @param chunks cut anywhere; read no faster than the database takes them. @throws StoreError, with `row` where known
    */
   bulk(

@@ -117,7 +117,15 @@ class SqliteRunner implements SqlRunner {
     chunks: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
     options: BulkOptions = {},
   ): Promise<BulkResult> {
-    return this.load(table, columns, chunks, options, true);
+    const undo = options.onFailure !== 'rollback';
+    try {
+      return await this.load(table, columns, chunks, options, undo);
+    } catch (error) {
+      // What it did so far stays in the transaction, so that must not be committed.
+      if (!undo && this.owner !== undefined)
+        this.channel.fail(this.owner, new StoreError('CANCELLED', 'a bulk load of the transaction failed'));
+      throw error;
+    }
   }
 
   /** @param nested a failure is undone and the transaction goes on; otherwise the caller rolls it back */

@@ -155,7 +155,7 @@ export class Load implements Stage {
     try {
       const outcome =
         group.alone === undefined
-          ? await this.loader.group(store, group.plan, group.files, run)
+          ? await this.loader.group(store, group, run)
           : await this.loader.alone(store, group.plan, group.alone, { careful: false, replay: false }, run);
       await this.finish(outcome, started, store, run);
     } catch (error) {

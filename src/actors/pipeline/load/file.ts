@@ -8,10 +8,11 @@ import { StoreError, type BulkResult, type SqlRunner, type Store } from '../../.
 import type { ClaimedFile } from '../stage/file-claims.js';
 import type { DoneFiles, FileIdentity } from './done.js';
 import type { LoadSettings } from './keys.js';
+import type { FileGroup } from './groups.js';
 import { FileReader } from './read.js';
 import { originOf, writeRejects } from './rejects.js';
 import { LoadSegments } from './segments.js';
-import { BadFileError, type TablePlan } from './table.js';
+import { BadFileError, type BulkLimits, type TablePlan } from './table.js';
 import type { StageRun } from '../stage/run.js';
 
 /** A file whose content is known. */
@@ -122,12 +123,7 @@ export class FileLoader {
   }
 
   /** Prepared files of one plan in one transaction and one bulk. @throws StoreError when any row is bad: load each alone, with care */
-  async group(
-    store: Store,
-    plan: TablePlan,
-    files: readonly PreparedFile[],
-    run: StageRun,
-  ): Promise<LoadOutcome> {
+  async group(store: Store, { plan, files, rows: all }: FileGroup, run: StageRun): Promise<LoadOutcome> {
     const outcome = await this.transaction(store, run, async (tx) => {
       const known = await this.env.done.known(tx, files);
       const fresh = files.filter((file, i) => {
@@ -138,7 +134,10 @@ export class FileLoader {
       });
       const rows = fresh.reduce((sum, file) => sum + file.rows, 0);
       if (fresh.length > 0) await this.before(tx, plan);
-      const result = rows === 0 ? NOTHING : await plan.load(tx, piecesOf(fresh), this.limits());
+      const result =
+        rows === 0
+          ? NOTHING
+          : await plan.load(tx, fresh.length === files.length ? all : piecesOf(fresh), this.whole());
       for (const file of fresh) await this.keepRejects(file, file.hash, file.rejects, run);
       const loaded = fresh.map((file) => ({ ...file, rowsIn: file.rows, rowsRejected: file.rejects.length }));
       if (fresh.length > 0) await this.env.done.add(store, tx, loaded, run.runId);
@@ -203,7 +202,7 @@ export class FileLoader {
         await segments.end();
         result = segments.result;
       } else {
-        result = await loadWhole(tx, plan, pieces, this.limits());
+        result = await loadWhole(tx, plan, pieces, this.whole());
       }
       const rejected = parsing.rejects.length;
       const rows = parser.rows - segments.refused;
@@ -310,6 +309,11 @@ export class FileLoader {
     return { timeoutMs: this.env.settings.file_timeout };
   }
 
+  /** When this bulk fails, so does its transaction. */
+  private whole(): BulkLimits {
+    return { ...this.limits(), onFailure: 'rollback' };
+  }
+
   private readLimits(): { readonly maxBytes: number; readonly maxRatio: number } {
     return { maxBytes: this.env.settings.max_file_size, maxRatio: this.env.settings.max_ratio };
   }
@@ -324,7 +328,7 @@ async function loadWhole(
   tx: SqlRunner,
   plan: TablePlan,
   pieces: AsyncGenerator<Buffer>,
-  limits: { readonly timeoutMs: number },
+  limits: BulkLimits,
 ): Promise<BulkResult> {
   let fault: { readonly error: unknown } | undefined;
   async function* watched(): AsyncGenerator<Buffer> {

@@ -3,6 +3,7 @@
  * table, small enough for memory. Everything else goes alone. Worker thread.
  */
 import type { Candidate, ClaimedFile, FileClaims } from '../stage/file-claims.js';
+import { together } from './arrange.js';
 import type { FileLoader, PreparedFile } from './file.js';
 import type { LoadSettings } from './keys.js';
 import { isPacked } from './read.js';
@@ -13,6 +14,8 @@ import { reasonOf } from '../../../runtime/errors.js';
 export interface FileGroup {
   readonly plan: TablePlan;
   readonly files: readonly PreparedFile[];
+  /** The rows of all of them, in the order in which they are loaded best. */
+  readonly rows: readonly Buffer[];
   /** Instead of `files`: one that is read while it is loaded. */
   readonly alone?: ClaimedFile;
 }
@@ -43,11 +46,12 @@ export class FileGroups {
     let plan: TablePlan | undefined;
     let files: PreparedFile[] = [];
     let bytes = 0;
-    const take = (): readonly PreparedFile[] => {
+    const take = (of: TablePlan): FileGroup => {
       const taken = files;
       files = [];
       bytes = 0;
-      return taken;
+      const rows = taken.flatMap(({ pieces }) => pieces);
+      return { plan: of, files: taken, rows: of.together === undefined ? rows : together(rows, of.together) };
     };
     for await (const file of this.claimed(found)) {
       if (run.signal.aborted) return;
@@ -59,10 +63,10 @@ export class FileGroups {
         wanted.beforeSql !== undefined ||
         this.env.alone(file.name);
       const fits = !alone && wanted === plan && files.length < maxFiles && bytes + file.size <= maxBytes;
-      if (!fits && files.length > 0 && plan !== undefined) yield { plan, files: take() };
+      if (!fits && files.length > 0 && plan !== undefined) yield take(plan);
       plan = wanted;
       if (alone) {
-        yield { plan, files: [], alone: file };
+        yield { plan, files: [], rows: [], alone: file };
         continue;
       }
       try {
@@ -72,7 +76,7 @@ export class FileGroups {
         await this.env.failed(file, error);
       }
     }
-    if (files.length > 0 && plan !== undefined) yield { plan, files };
+    if (files.length > 0 && plan !== undefined) yield take(plan);
   }
 
   /** @returns undefined when the file was put aside */

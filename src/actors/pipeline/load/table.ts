@@ -32,6 +32,8 @@ export class BadFileError extends Error {
 /** @param name of a file. @throws BadFileError when no rule matches, or it cannot be loaded */
 export type PlanOf = (name: string) => TablePlan;
 
+export type BulkLimits = Pick<BulkOptions, 'onFailure'> & { readonly timeoutMs: number };
+
 type Chunks = Iterable<Uint8Array> | AsyncIterable<Uint8Array>;
 
 export interface TablePlan {
@@ -44,8 +46,10 @@ export interface TablePlan {
   tail(runId: number | undefined, file: string): Buffer;
   /** Statement before the rows of a file, in the database's own form. */
   readonly beforeSql: string | undefined;
-  /** All rows or none. @throws StoreError */
-  load(tx: SqlRunner, chunks: Chunks, options: { readonly timeoutMs: number }): Promise<BulkResult>;
+  /** Rows with the same value in this column of `tabColumns` are best loaded together; see arrange.ts. */
+  readonly together: number | undefined;
+  /** All rows or none; see `BulkOptions` for `onFailure`. @throws StoreError */
+  load(tx: SqlRunner, chunks: Chunks, options: BulkLimits): Promise<BulkResult>;
 }
 
 const KEEP = 60_000;
@@ -158,9 +162,10 @@ function makePlan(rule: LoadRule, info: TableInfo, dialect: Dialect, settings: L
       return Buffer.from(`\t${tabValue(runId)}\t${tabValue(cut)}`);
     },
     beforeSql: beforeSql(rule, dialect),
-    load: (tx, chunks, { timeoutMs }) =>
+    together: togetherBy(info, dialect, read),
+    load: (tx, chunks, limits) =>
       sequence === undefined
-        ? tx.bulk(rule.table, columns, chunks, { ...options, timeoutMs })
+        ? tx.bulk(rule.table, columns, chunks, { ...options, ...limits })
         : sequenceBulk(tx, dialect, { table: rule.table, columns, keys, touch, hex, ...sequence }, chunks),
   };
 }
@@ -209,6 +214,14 @@ function keyOf(
       `the table ${rule.table} has no primary or unique key among the loaded columns: an upsert could not tell its rows apart`,
     );
   return found;
+}
+
+/** SQLite inserts row by row, each into its place of the index: observations come by time, and their key begins with the station. */
+function togetherBy(info: TableInfo, dialect: Dialect, read: readonly ColumnInfo[]): number | undefined {
+  if (dialect.name !== 'sqlite') return undefined;
+  const key = [info.primaryKey, ...info.uniqueKeys].find(({ length }) => length > 1);
+  const at = read.findIndex(({ name }) => name === key?.[0]);
+  return at < 0 ? undefined : at;
 }
 
 function tabColumn(column: ColumnInfo, dialect: Dialect, generated: boolean): TabColumn {
