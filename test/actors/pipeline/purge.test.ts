@@ -74,6 +74,21 @@ describe.each(databases.filter(({ missing }) => !missing))('purge on $name', (da
     expect(run.counts.rowsOut).toBe(100);
   });
 
+  it('takes rows in the order of a key of several columns, also where its texts are equal in other letters', async () => {
+    await fixture.fill(600);
+    await fixture.store.execute("UPDATE OBS SET obtid = SUBSTR('xYzXyZ', t % 6 + 1, 1)");
+    const ordered = (await fixture.rows('SELECT t FROM OBS ORDER BY obtid, ddatetime')).flat();
+    const controller = new AbortController();
+    const run = fakeRun({
+      signal: controller.signal,
+      progress: () => void (run.counts.rowsOut >= 280 && controller.abort()),
+    });
+    await make({ where: 'where 1=1', batch_rows: '70', key: 'obtid,ddatetime' }).run(run);
+    expect(run.counts.rowsOut).toBeLessThan(350);
+    const left = (await fixture.rows('SELECT t FROM OBS ORDER BY obtid, ddatetime')).flat();
+    expect(left).toEqual(ordered.slice(run.counts.rowsOut));
+  });
+
   it('leaves alone what is added behind the end while it works', async () => {
     await fixture.fill(500);
     const { store } = fixture;
