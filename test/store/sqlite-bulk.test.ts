@@ -273,6 +273,32 @@ describe('bulk load into SQLite', () => {
     ]);
   });
 
+  it('may cost the whole transaction when it fails, which then cannot be committed', async () => {
+    const options: BulkOptions = { onFailure: 'rollback' };
+    const work = store.transaction(async (tx) => {
+      await tx.bulk('o', ['id', 'at', 'n'], [text([['first', AT, 1]])], options);
+      const rows = rowsWith(7_000, 5_000, ['x', AT, 'bad']);
+      const bad = await failure(tx.bulk('o', ['id', 'at', 'n'], [text(rows)], options));
+      expect(bad).toMatchObject({ code: 'BIND', row: 5_000 });
+      expect(await failure(tx.query('SELECT count(*) FROM o'))).toMatchObject({ code: 'CANCELLED' });
+    });
+    expect(await failure(work)).toMatchObject({ code: 'CANCELLED' });
+    expect(await all()).toEqual([]);
+    // The next one is not touched by it.
+    const again = await store.transaction((tx) => tx.bulk('o', ['id', 'at', 'n'], [text([['good', AT, 1]])], options)); // prettier-ignore
+    expect(again.inserted).toBe(1);
+  });
+
+  it('looks at the time of each row although its day is known', async () => {
+    const into = (at: string): Promise<unknown> => load(['id', 'at'], [['a', AT], ['b', at]], { onDuplicate: 'skip' }); // prettier-ignore
+    const [day] = AT.split(' ');
+    for (const good of ['23:59:59', '00:00', '10:00:00.5', '10:00:00Z', '10:00-00'])
+      expect(await into(`${day} ${good}`)).toMatchObject({ rows: 2 });
+    const times = ['24:00:00', '10:60:00', '10:00:61', '1a:00:00', '10-00:00', ' 1:00:00'];
+    for (const bad of [...times.map((time) => `${day} ${time}`), `${day}_10:00:00`, '2026-02-29 10:00:00'])
+      expect(await failure(into(bad))).toMatchObject({ code: 'BIND', row: 1 });
+  });
+
   it('reads no further when the database has refused', async () => {
     let read = 0;
     let closed = false;

@@ -14,6 +14,9 @@ const DECIMAL = /^[+-]?(\d*)(?:\.(\d*))?$/;
 const FLOAT = /^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$/;
 const DATE = /^(\d{4})-(\d{2})-(\d{2})(?:[ T](.*))?$/;
 const TIME = /^(?:[01]\d|2[0-3]):[0-5]\d(?::[0-5]\d(?:\.\d{1,9})?)?(?: ?(?:Z|[+-]\d{2}(?::?\d{2})?))?$/;
+const SPACE = 32;
+const ZERO = 48;
+const COLON = 58;
 const HEX = /^(?:[\da-fA-F]{2})*$/;
 const MIN_INTEGER = -(2n ** 63n);
 const MAX_INTEGER = 2n ** 63n - 1n;
@@ -99,16 +102,38 @@ function textOf(text: string, { length, type }: ColumnInfo): SqlValue {
   return text;
 }
 
-/** Neighbours have the same date, so the last good one is remembered. */
+/** Neighbours have the same time or at least the same day, so the last good one is remembered. */
 function dateReader({ type }: ColumnInfo): (text: string) => SqlValue {
   const good = type === 'time' ? (text: string) => TIME.test(text) : isDate;
   let last = '';
+  let day: string | undefined;
   return (text) => {
-    if (text === last) return text;
+    if (text === last || (day !== undefined && text.startsWith(day) && isClock(text))) return text;
     if (!good(text)) throw describe('BIND', `${shorten(text)} is not a ${type} in ISO form`);
     last = text;
+    if (type !== 'time') day = text.slice(0, 10);
     return text;
   };
+}
+
+/** The plain form `yyyy-mm-dd hh:mi:ss`, if its day is good; others are not bad for that. */
+function isClock(text: string): boolean {
+  return (
+    text.length === 19 &&
+    text.charCodeAt(10) === SPACE &&
+    twoDigits(text, 11) < 24 &&
+    text.charCodeAt(13) === COLON &&
+    twoDigits(text, 14) < 60 &&
+    text.charCodeAt(16) === COLON &&
+    twoDigits(text, 17) < 60
+  );
+}
+
+/** @returns NaN when they are none */
+function twoDigits(text: string, at: number): number {
+  const tens = text.charCodeAt(at) - ZERO;
+  const ones = text.charCodeAt(at + 1) - ZERO;
+  return tens >= 0 && tens <= 9 && ones >= 0 && ones <= 9 ? 10 * tens + ones : NaN;
 }
 
 function isDate(text: string): boolean {

@@ -12,7 +12,7 @@ import { COLUMNS_SQL, describeColumns, nameParts } from './dictionary.js';
 import { describe, failure } from './errors.js';
 import type { BulkPlan } from './messages.js';
 
-type Statement = Database.Statement<SqlValue[][], unknown>;
+type Statement = Database.Statement<SqlValue[], unknown>;
 
 /** What a bulk load needs of its connection. */
 export interface BulkHost {
@@ -69,8 +69,8 @@ export class SqliteBulk {
     this.readers = infos.map((info, i) => columnReader(info, hex.includes(columns[i] ?? '')));
     this.integers = infos.map((info, i) => info.kind === 'integer' && !hex.includes(columns[i] ?? ''));
     this.perStatement = Math.max(1, Math.min(STATEMENT_ROWS, Math.floor(STATEMENT_VALUES / columns.length)));
-    this.one = host.prepare(statementText(plan, 1)) as unknown as Statement;
-    this.many = host.prepare(statementText(plan, this.perStatement)) as unknown as Statement;
+    this.one = host.prepare(statementText(plan, 1));
+    this.many = host.prepare(statementText(plan, this.perStatement));
     this.foundBefore = host.found.rows;
   }
 
@@ -144,7 +144,8 @@ export class SqliteBulk {
   private flush(): void {
     const { values } = this;
     try {
-      this.changes += this.many.run(values).changes;
+      // Arguments are bound faster than the elements of an array.
+      this.changes += this.many.run(...values).changes;
       this.given = this.rows;
       values.length = 0;
     } catch (error) {
@@ -160,7 +161,7 @@ export class SqliteBulk {
     const width = readers.length;
     for (let from = 0; from < values.length; from += width) {
       try {
-        this.changes += this.one.run(values.slice(from, from + width)).changes;
+        this.changes += this.one.run(...values.slice(from, from + width)).changes;
       } catch (error) {
         const { code, message } = failure(error);
         throw describe(code, message, this.given);

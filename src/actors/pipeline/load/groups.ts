@@ -62,7 +62,11 @@ export class FileGroups {
         isPacked(file.name) ||
         wanted.beforeSql !== undefined ||
         this.env.alone(file.name);
-      const fits = !alone && wanted === plan && files.length < maxFiles && bytes + file.size <= maxBytes;
+      const fits =
+        !alone &&
+        wanted === plan &&
+        files.length < (maxFiles ?? wanted.groupFiles) &&
+        bytes + file.size <= maxBytes;
       if (!fits && files.length > 0 && plan !== undefined) yield take(plan);
       plan = wanted;
       if (alone) {

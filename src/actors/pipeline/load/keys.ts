@@ -146,10 +146,9 @@ export const keys = defineKeys({
   files_per_scan: incomingKeys.files_per_scan,
   group_files: {
     type: 'int',
-    default: '64',
     min: 1,
     max: 10_000,
-    help: 'Files of one table loaded in one transaction at most',
+    help: 'Files of one table loaded in one transaction at most; default: 64, for SQLite 100',
     reload: 'child',
   },
   group_bytes: {

@@ -48,6 +48,8 @@ export interface TablePlan {
   readonly beforeSql: string | undefined;
   /** Rows with the same value in this column of `tabColumns` are best loaded together; see arrange.ts. */
   readonly together: number | undefined;
+  /** Files of one transaction at most, when nothing is configured. */
+  readonly groupFiles: number;
   /** All rows or none; see `BulkOptions` for `onFailure`. @throws StoreError */
   load(tx: SqlRunner, chunks: Chunks, options: BulkLimits): Promise<BulkResult>;
 }
@@ -163,6 +165,8 @@ function makePlan(rule: LoadRule, info: TableInfo, dialect: Dialect, settings: L
     },
     beforeSql: beforeSql(rule, dialect),
     together: togetherBy(info, dialect, read),
+    // Each of SQLite's transactions writes most of the pages that the next one changes again.
+    groupFiles: dialect.name === 'sqlite' ? 100 : 64,
     load: (tx, chunks, limits) =>
       sequence === undefined
         ? tx.bulk(rule.table, columns, chunks, { ...options, ...limits })
