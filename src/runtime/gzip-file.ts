@@ -1,12 +1,30 @@
 /**
  * Compresses files in place: FILE becomes FILE.gz with the same time and rights. FILE.gz appears whole and is on the disk
- * before FILE goes, so a kill at any moment leaves one of them or both. Runs on the threads of the cpu-pool.
+ * before FILE goes, so a kill at any moment leaves one of them or both. Runs on the threads of the cpu-pool, which may block: small files
+ * are taken in handfuls with the system's blocking calls, because trips to the thread pool cost more than the compression.
  */
-import { createReadStream } from 'node:fs';
-import { lstat, readFile, unlink } from 'node:fs/promises';
+import {
+  closeSync,
+  createReadStream,
+  fchmodSync,
+  fchownSync,
+  fstatSync,
+  fsyncSync,
+  futimesSync,
+  lstatSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  unlinkSync,
+  writeFileSync,
+  writeSync,
+  type Stats,
+} from 'node:fs';
+import { dirname } from 'node:path';
 import { pipeline } from 'node:stream/promises';
+import { threadId } from 'node:worker_threads';
 import { createGzip, gzipSync } from 'node:zlib';
-import { createAtomic } from './atomic-file.js';
+import { syncFolder, TEMP_SUFFIX } from './atomic-file.js';
 import { reasonOf } from './errors.js';
 
 export interface GzipFilesJob {
@@ -24,51 +42,120 @@ export interface GzipFilesResult {
   readonly skipped?: string;
 }
 
-/** Up to this size a file is read as a whole, which is faster. */
+/** Up to this size a file is read as a whole. */
 const WHOLE_BYTES = 16 << 20;
+/** So many are made durable together. */
+const HANDFUL = 64;
+
+interface Packed {
+  readonly file: string;
+  readonly temp: string;
+  readonly before: Stats;
+  fd: number | undefined;
+  packed: number;
+}
 
 /** A file that cannot be compressed is skipped with the reason; an older FILE.gz is replaced, as `gzip -f` does. */
 export async function gzipFiles({ files, level = 6 }: GzipFilesJob): Promise<readonly GzipFilesResult[]> {
   const results: GzipFilesResult[] = [];
-  for (const file of files) {
-    try {
-      results.push({ file, ...(await gzipFile(file, level)) });
-    } catch (error) {
-      results.push({ file, bytes: 0, packed: 0, skipped: reasonOf(error) });
+  for (let at = 0; at < files.length; at += HANDFUL) {
+    const skip = (file: string, error: unknown): void =>
+      void results.push({ file, bytes: 0, packed: 0, skipped: reasonOf(error) });
+    const made: Packed[] = [];
+    for (const file of files.slice(at, at + HANDFUL)) {
+      try {
+        made.push(await pack(file, level));
+      } catch (error) {
+        skip(file, error);
+      }
+    }
+    for (const done of await publish(made, skip)) {
+      results.push({ file: done.file, bytes: done.before.size, packed: done.packed });
     }
   }
   return results;
 }
 
-async function gzipFile(path: string, level: number): Promise<{ bytes: number; packed: number }> {
-  const before = await lstat(path);
+/** Writes the packed content beside the file, under a temporary name. */
+async function pack(file: string, level: number): Promise<Packed> {
+  const before = lstatSync(file);
   if (!before.isFile()) throw new Error('it is not a regular file');
-  const target = await createAtomic(`${path}.gz`);
-  let packed: number;
+  const temp = `${file}.gz.${process.pid}-${threadId}${TEMP_SUFFIX}`;
+  const fd = openSync(temp, 'w', 0o600);
   try {
     if (before.size <= WHOLE_BYTES) {
-      await target.handle.writeFile(gzipSync(await readFile(path), { level }));
+      writeFileSync(fd, gzipSync(readFileSync(file), { level }));
     } else {
-      const source = createReadStream(path, { highWaterMark: 1 << 20 });
-      // writeFile of a handle goes on where it stands.
-      await pipeline(source, createGzip({ level }), async (packed: AsyncIterable<Buffer>) => {
-        for await (const chunk of packed) await target.handle.writeFile(chunk);
+      const source = createReadStream(file, { highWaterMark: 1 << 20 });
+      await pipeline(source, createGzip({ level }), async (pieces: AsyncIterable<Buffer>) => {
+        for await (const piece of pieces) {
+          for (let at = 0; at < piece.length;) at += writeSync(fd, piece, at);
+        }
       });
     }
-    const after = await lstat(path);
+    const after = lstatSync(file);
     if (after.size !== before.size || after.mtimeMs !== before.mtimeMs || after.ino !== before.ino) {
       throw new Error('it changed while it was compressed');
     }
-    await target.handle.chmod(before.mode & 0o7777);
-    // Only root may give files away; the content matters more than the owner.
-    await target.handle.chown(before.uid, before.gid).catch(() => undefined);
-    await target.handle.utimes(before.atime, before.mtime);
-    packed = (await target.handle.stat()).size;
+    fchmodSync(fd, before.mode & 0o7777);
+    giveTo(fd, before);
+    futimesSync(fd, before.atime, before.mtime);
+    return { file, temp, before, fd, packed: fstatSync(fd).size };
   } catch (error) {
-    await target.discard();
+    closeSync(fd);
+    unlinkSync(temp);
     throw error;
   }
-  await target.commit();
-  await unlink(path);
-  return { bytes: before.size, packed };
+}
+
+/** Only root may give files away; the content matters more than the owner. */
+function giveTo(fd: number, { uid, gid }: Stats): void {
+  try {
+    fchownSync(fd, uid, gid);
+  } catch {
+    // It stays ours.
+  }
+}
+
+/** On the disk first, then the names, then the folders; only then the originals go. @returns those that made it */
+async function publish(
+  made: readonly Packed[],
+  skip: (file: string, error: unknown) => void,
+): Promise<readonly Packed[]> {
+  const named: Packed[] = [];
+  for (const one of made) {
+    try {
+      if (one.fd !== undefined) fsyncSync(one.fd);
+      close(one);
+      renameSync(one.temp, `${one.file}.gz`);
+      named.push(one);
+    } catch (error) {
+      close(one);
+      remove(one.temp);
+      skip(one.file, error);
+    }
+  }
+  for (const folder of new Set(named.map(({ file }) => dirname(file)))) await syncFolder(folder);
+  return named.filter(({ file }) => {
+    try {
+      unlinkSync(file);
+      return true;
+    } catch (error) {
+      skip(file, error);
+      return false;
+    }
+  });
+}
+
+function close(one: Packed): void {
+  if (one.fd !== undefined) closeSync(one.fd);
+  one.fd = undefined;
+}
+
+function remove(path: string): void {
+  try {
+    unlinkSync(path);
+  } catch {
+    // Gone already.
+  }
 }
