@@ -65,8 +65,8 @@ export class SqliteConnection implements BulkHost {
     this.db.pragma('journal_mode = WAL');
     this.db.pragma(`synchronous = ${sync === 'full' ? 'FULL' : 'NORMAL'}`);
     this.db.pragma('foreign_keys = ON');
-    // 64 MB, used as the file grows: what does not fit is written several times when rows come in another order than an index has.
-    this.db.pragma('cache_size = -64000');
+    // 32 MB, used as the file grows: what does not fit is written several times when rows come in another order than an index has.
+    this.db.pragma('cache_size = -32000');
     // 32 MB: pages changed by many transactions are folded back once.
     this.db.pragma('wal_autocheckpoint = 8000');
     this.db.function(FOUND, () => {

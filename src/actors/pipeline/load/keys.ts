@@ -148,7 +148,7 @@ export const keys = defineKeys({
     type: 'int',
     min: 1,
     max: 10_000,
-    help: 'Files of one table loaded in one transaction at most; default: 64, for SQLite 100',
+    help: 'Files of one table loaded in one transaction at most; default: 64',
     reload: 'child',
   },
   group_bytes: {

@@ -166,7 +166,7 @@ function makePlan(rule: LoadRule, info: TableInfo, dialect: Dialect, settings: L
     beforeSql: beforeSql(rule, dialect),
     together: togetherBy(info, dialect, read),
     // Each of SQLite's transactions writes most of the pages that the next one changes again.
-    groupFiles: dialect.name === 'sqlite' ? 100 : 64,
+    groupFiles: 64,
     load: (tx, chunks, limits) =>
       sequence === undefined
         ? tx.bulk(rule.table, columns, chunks, { ...options, ...limits })
