@@ -198,8 +198,10 @@ export class Bridge {
   drain(): void {
     if (!this.takeBatch()) {
       Atomics.store(this.control, LinkWord.MAIN_ASLEEP, 1);
-      // A record written between the last look and the announcement rings no bell.
-      if (this.outbox.empty || Atomics.exchange(this.control, LinkWord.MAIN_ASLEEP, 0) === 0) return;
+      // A record written, or room made, between the last look and the announcement rings no bell.
+      const roomMade = Atomics.exchange(this.control, LinkWord.ROOM_MADE, 0) === 1;
+      if (this.outbox.empty && !roomMade) return;
+      if (Atomics.exchange(this.control, LinkWord.MAIN_ASLEEP, 0) === 0) return;
     }
     this.scheduleDrain();
   }

@@ -245,7 +245,7 @@ export class Host {
       inbox.advance(at);
     }
     inbox.release();
-    if (Atomics.exchange(inbox.words, Word.WANT_ROOM, 0) === 1) this.outbox.ringMain();
+    if (Atomics.exchange(inbox.words, Word.WANT_ROOM, 0) === 1) this.outbox.roomMade();
     return true;
   }
 

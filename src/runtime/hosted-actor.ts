@@ -122,7 +122,7 @@ export class HostedActor {
     this.link.outbox.flush();
     if (Atomics.load(words, Word.WANT_ROOM) === 1) {
       Atomics.store(words, Word.WANT_ROOM, 0);
-      this.link.outbox.ringMain();
+      this.link.outbox.roomMade();
     }
   }
 

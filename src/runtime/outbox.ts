@@ -114,8 +114,13 @@ export class Outbox {
     if (Atomics.load(this.control, LinkWord.MAIN_ASLEEP) === 1 && !this.ring.empty) this.ringMain();
   }
 
-  /** Rings without data, e.g. because a mailbox has room again. */
-  ringMain(): void {
+  /** A mailbox or the inbox has the room again that the main thread waits for. It learns so even if it is about to sleep. */
+  roomMade(): void {
+    Atomics.store(this.control, LinkWord.ROOM_MADE, 1);
+    this.ringMain();
+  }
+
+  private ringMain(): void {
     if (Atomics.exchange(this.control, LinkWord.MAIN_ASLEEP, 0) === 1) this.port.postMessage(DOORBELL);
   }
 }

@@ -7,8 +7,11 @@ import type { ConnectionRef, Ref } from './ref.js';
 
 export const DOORBELL = 0;
 
-/** Words of the link's control memory: set by a side that is about to sleep and wants the doorbell. */
-export const LinkWord = { WORKER_ASLEEP: 0, MAIN_ASLEEP: 16 } as const;
+/**
+ * Words of the link's control memory: set by a side that is about to sleep and wants the doorbell; and by the worker when it made
+ * room somebody waits for, which no ring shows.
+ */
+export const LinkWord = { WORKER_ASLEEP: 0, MAIN_ASLEEP: 16, ROOM_MADE: 17 } as const;
 export const LINK_BYTES = 128;
 
 /** Passed as workerData. */

@@ -15,7 +15,7 @@ const codec = codecNumber('packet');
 const client = { slot: 1, generation: 1 };
 const link = {
   number: 0,
-  outbox: { blocked: false, flush: () => tick(), ringMain: () => tick(), write: () => tick() },
+  outbox: { blocked: false, flush: () => tick(), roomMade: () => tick(), write: () => tick() },
   wake: () => tick(),
 } as unknown as ActorLink;
 

@@ -104,6 +104,25 @@ describe('an actor in a worker', () => {
     await until('all are in', () => system.system.registry.get('counter')!.mailbox.handled === 200);
     expect(await system.ask('counter', { type: 'size' })).toBe(200);
   });
+
+  it('wakes who waits for room however often and whenever that is, also without an answer to carry the news', async () => {
+    await system.start('counter', 'counterActor', {
+      mailbox: { bytes: 16_384, messages: 1000, policy: 'pause-reading' },
+    });
+    const sink = system.system.frameSink('counter', 'packet');
+    const bytes = encodePacket(9, Buffer.alloc(1000));
+    let sent = 0;
+    const push = (): void => {
+      while (sent < 5_000) {
+        if (!sink.offer(client, bytes, 0, bytes.length, 1)) return sink.whenRoom(push);
+        sent++;
+      }
+    };
+    push();
+    expect(sent).toBeLessThan(5_000);
+    await until('all are in', () => system.system.registry.get('counter')!.mailbox.handled === 5_000);
+    expect(await system.ask('counter', { type: 'size' })).toBe(5_000);
+  });
 });
 
 describe('after a crash', () => {
