@@ -143,12 +143,10 @@ describe('extract under SIGKILL', () => {
       if (ended === undefined) child.kill('SIGKILL');
       [code] = await exit;
       if (code === null && ++kills > 200) throw new Error('it does not get on');
+      // Killed behind the end: another run would be a whole new extraction.
+      if (code === null && (await ex.files()).length === 40_000 / 20) break;
     }
     expect(kills).toBeGreaterThan(0);
-    // A kill behind the end, but before the process was gone, makes the next run a whole new extraction.
-    const times = new Map<number, number>();
-    for (const key of await ex.numbers()) times.set(key, (times.get(key) ?? 0) + 1);
-    expect(times.size).toBe(40_000);
-    expect(new Set(times.values()).size).toBe(1);
+    expect(await ex.numbers()).toEqual(range(1, 40_000));
   });
 });
