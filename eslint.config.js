@@ -2,7 +2,7 @@ import js from '@eslint/js';
 import tseslint from 'typescript-eslint';
 
 export default tseslint.config(
-  { ignores: ['dist/', 'dist-test/', 'dist-bench/', 'node_modules/', 'var/', 'coverage/'] },
+  { ignores: ['dist/', 'dist-test/', 'dist-bench/', 'node_modules/', 'var/', 'coverage/', '**/*.as.ts'] },
   js.configs.recommended,
   {
     files: ['**/*.ts'],

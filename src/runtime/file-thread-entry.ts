@@ -1,27 +1,20 @@
 /**
  * The thread of file-thread.ts: one request after the other, with the system's blocking calls, which cost a fraction of what four
- * trips to the thread pool cost for each file.
+ * trips to the thread pool cost for each file. Only waiting for the disk is left to the pool: the files written meanwhile get onto
+ * it together.
  */
-import {
-  closeSync,
-  fsyncSync,
-  lstatSync,
-  openSync,
-  renameSync,
-  statSync,
-  unlinkSync,
-  writevSync,
-} from 'node:fs';
+import { closeSync, fsync, lstatSync, openSync, renameSync, statSync, unlinkSync, writevSync } from 'node:fs';
 import { join } from 'node:path';
 import { parentPort } from 'node:worker_threads';
-import type { FileReply, FileRequest } from './file-thread.js';
+import type { AppendRequest, FileReply, FileRequest } from './file-thread.js';
 
 const port = parentPort;
 if (port === null) throw new Error('file-thread-entry.js is a thread entry');
 
 const open = new Map<string, number>();
 
-function append(path: string, pieces: readonly (Uint8Array | string)[], end: boolean, sync: boolean): void {
+/** @returns a promise when the disk is to be waited for */
+function append({ path, pieces, end, sync }: AppendRequest): Promise<void> | undefined {
   let fd = open.get(path);
   if (fd === undefined) open.set(path, (fd = openSync(path, 'wx', 0o644)));
   try {
@@ -29,13 +22,24 @@ function append(path: string, pieces: readonly (Uint8Array | string)[], end: boo
       fd,
       pieces.map((piece) => (typeof piece === 'string' ? Buffer.from(piece) : piece)),
     );
-    if (!end) return;
-    if (sync) fsyncSync(fd);
   } catch (error) {
     close(path, fd);
     throw error;
   }
+  if (!end) return undefined;
+  if (sync) return synced(path, fd);
   close(path, fd);
+  return undefined;
+}
+
+function synced(path: string, fd: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    fsync(fd, (error) => {
+      close(path, fd);
+      if (error === null) resolve();
+      else reject(error);
+    });
+  });
 }
 
 function writeAll(fd: number, pieces: readonly Uint8Array[]): void {
@@ -82,7 +86,7 @@ function move(from: string, to: string, names: readonly string[], mostSimilar: n
 function answer(request: FileRequest): unknown {
   switch (request.op) {
     case 'append':
-      return append(request.path, request.pieces, request.end, request.sync);
+      return append(request);
     case 'drop':
       return drop(request.path);
     case 'move':
@@ -90,13 +94,24 @@ function answer(request: FileRequest): unknown {
   }
 }
 
+function failed(id: number, error: unknown): FileReply {
+  const { message, code } = error as NodeJS.ErrnoException;
+  return { id, error: { message, code } };
+}
+
 port.on('message', ({ id, request }: { id: number; request: FileRequest }) => {
-  let reply: FileReply;
+  let value: unknown;
   try {
-    reply = { id, value: answer(request) };
+    value = answer(request);
   } catch (error) {
-    const { message, code } = error as NodeJS.ErrnoException;
-    reply = { id, error: { message, code } };
+    port.postMessage(failed(id, error));
+    return;
   }
-  port.postMessage(reply);
+  if (!(value instanceof Promise)) port.postMessage({ id, value } satisfies FileReply);
+  else {
+    value.then(
+      () => port.postMessage({ id, value: undefined } satisfies FileReply),
+      (error: unknown) => port.postMessage(failed(id, error)),
+    );
+  }
 });

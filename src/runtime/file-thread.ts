@@ -6,14 +6,16 @@
 import { Worker } from 'node:worker_threads';
 import { entryUrl } from './entry.js';
 
+export interface AppendRequest {
+  readonly op: 'append';
+  readonly path: string;
+  readonly pieces: readonly (Uint8Array | string)[];
+  readonly end: boolean;
+  readonly sync: boolean;
+}
+
 export type FileRequest =
-  | {
-      readonly op: 'append';
-      readonly path: string;
-      readonly pieces: readonly (Uint8Array | string)[];
-      readonly end: boolean;
-      readonly sync: boolean;
-    }
+  | AppendRequest
   | { readonly op: 'drop'; readonly path: string }
   | {
       readonly op: 'move';
@@ -38,7 +40,8 @@ export class FileThread {
   private readonly waiting = new Map<number, Waiting>();
 
   /**
-   * Adds to a file, which the first call for its path makes; it must not exist. Calls are carried out in their order.
+   * Adds to a file, which the first call for its path makes; it must not exist. Calls are carried out in their order, but files
+   * may get onto the disk in any.
    * @param pieces their memory is handed over: not to be used afterwards, and no two of them may share it
    * @param end this was the last: the file is closed, and with `sync` on the disk when the promise fulfils
    * @throws the system's error; the file is closed then and stays as it is

@@ -56,7 +56,7 @@ export interface XmlBatch {
   readonly columns: number;
   readonly bytes: Buffer;
   /** Where each row ends in `bytes`. */
-  readonly ends: readonly number[];
+  readonly ends: ArrayLike<number>;
   /** The columns asked for, of each row; empty when none are. */
   readonly values: readonly SqlRow[];
 }

@@ -28,7 +28,7 @@ describe.skipIf(!have.mariadb)('rows rendered from the wire', () => {
     let text = '';
     for await (const batch of store.streamXml?.('SELECT * FROM r ORDER BY id', [], xml, { batchRows }) ??
       []) {
-      expect(batch.ends.at(-1) ?? 0).toBe(batch.bytes.length);
+      expect(Array.from(batch.ends).at(-1) ?? 0).toBe(batch.bytes.length);
       expect(batch.columns).toBe(6);
       text += batch.bytes.toString('utf8');
     }

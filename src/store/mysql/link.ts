@@ -10,6 +10,7 @@ import type { PooledConnection } from '../connection-pool.js';
 import { StoreError, type ColumnKind, type SqlRow } from '../driver.js';
 import type { KnownTable } from './engine.js';
 import { errorNumber, storeError } from './errors.js';
+import { RowTap, type WireReader } from './row-tap.js';
 import { columnKind, rowReader, type WirePacket } from './rows.js';
 import { MAX_STAGE_BYTES, type StagePlan } from './stage.js';
 import type { MysqlAddress } from './url.js';
@@ -24,8 +25,8 @@ export interface Done {
 export interface RowSink {
   columns(names: readonly string[], kinds: readonly ColumnKind[]): void;
   row(row: SqlRow): void;
-  /** Instead of `row`. @returns what is to be done with the packet of each row */
-  packets?(fields: readonly FieldPacket[]): (packet: WirePacket) => void;
+  /** Instead of `row`. @returns what takes them as they come on the wire */
+  wire?(fields: readonly FieldPacket[]): WireReader;
 }
 
 interface Running {
@@ -150,11 +151,15 @@ export class MysqlLink implements PooledConnection {
           fields.map(({ name }) => name),
           fields.map(columnKind),
         );
-        const take = wanted?.packets?.(fields) ?? ((packet: WirePacket) => wanted?.row(read(packet)));
+        const reader = wanted?.wire?.(fields) ?? { packet: (packet) => wanted?.row(read(packet)) };
+        const tap = new RowTap(this.connection, reader, (error) => {
+          failed ??= error;
+          this.destroy();
+        });
         const library = Object.getPrototypeOf(command) as Running;
         const row = (packet: WirePacket, connection: unknown): unknown => {
           if (packet.isEOF()) return library.row.call(command, packet, connection);
-          take(packet);
+          tap.row(packet);
           return row;
         };
         command.row = row;

@@ -7,7 +7,7 @@ import type { FieldPacket } from 'mysql2';
 import type { ColumnKind, SqlRow, SqlValue } from '../driver.js';
 
 /** Node's own shortcuts of `toString`, which has to look at the name of the encoding each time. */
-interface WireBuffer extends Buffer {
+export interface WireBuffer extends Buffer {
   latin1Slice(start: number, end: number): string;
   utf8Slice(start: number, end: number): string;
 }
@@ -15,6 +15,8 @@ interface WireBuffer extends Buffer {
 /** A packet of the client library; valid only during the call. */
 export interface WirePacket {
   readonly buffer: WireBuffer;
+  /** Where its header begins, if it has one. */
+  readonly start: number;
   readonly offset: number;
   readonly end: number;
   isEOF(): boolean;

@@ -3,7 +3,8 @@ import type { FieldPacket } from 'mysql2';
 import { StoreError, type ColumnKind, type RowSet, type SqlRow } from '../driver.js';
 import type { Deadline } from '../give-up.js';
 import type { MysqlLink } from './link.js';
-import { columnKind, rowReader, type WirePacket } from './rows.js';
+import type { WireReader } from './row-tap.js';
+import { columnKind, rowReader } from './rows.js';
 
 /** Batches read ahead: the next one arrives while this one is worked on. */
 const AHEAD = 2;
@@ -14,8 +15,8 @@ const GRACE = 3_000;
 
 /** What rows are gathered in. */
 export interface Collector<T> {
-  /** @returns what takes a row, and says whether the batch is full with it */
-  begin(fields: readonly FieldPacket[]): (packet: WirePacket) => boolean;
+  /** @param full called with each row that fills a batch, to `take` it at once. @returns what takes the rows */
+  begin(fields: readonly FieldPacket[], full: () => void): WireReader;
   /** In the batch now. */
   readonly rows: number;
   /** The batch; the next row begins a new one. */
@@ -33,11 +34,15 @@ export class RowCollector implements Collector<RowSet> {
     return this.batch.length;
   }
 
-  begin(fields: readonly FieldPacket[]): (packet: WirePacket) => boolean {
+  begin(fields: readonly FieldPacket[], full: () => void): WireReader {
     this.columns = fields.map(({ name }) => name);
     this.kinds = fields.map(columnKind);
     const read = rowReader(fields);
-    return (packet) => this.batch.push(read(packet)) >= this.batchRows;
+    return {
+      packet: (packet) => {
+        if (this.batch.push(read(packet)) >= this.batchRows) full();
+      },
+    };
   }
 
   take(): RowSet {
@@ -67,18 +72,17 @@ export async function* streamBatches<T>(
   const sink = {
     columns: () => undefined,
     row: () => undefined,
-    packets: (fields: readonly FieldPacket[]) => {
-      const add = collector.begin(fields);
-      return (packet: WirePacket): void => {
-        if (abandoned || !add(packet)) return;
-        ready.push(collector.take());
+    wire: (fields: readonly FieldPacket[]) =>
+      collector.begin(fields, () => {
+        const batch = collector.take();
+        if (abandoned) return;
+        ready.push(batch);
         if (ready.length >= AHEAD && !paused) {
           paused = true;
           link.pause();
         }
         wake();
-      };
-    },
+      }),
   };
   const running = link.run(text, sink).then(
     () => {

@@ -1,45 +1,28 @@
 /**
- * Rows of the text protocol as row XML, byte by byte: what the server sent goes between the tags without ever being a value here. Half
- * the cost of extraction is saved by that. The bytes are those of protocol/rowxml.ts, values as the server prints them.
+ * Rows of the text protocol as row XML: what the server sent goes between the tags without ever being a value here, nor a packet of the
+ * client library. The work is done by xml-rows.as.ts; here are its memory and the batches. The bytes are those of
+ * protocol/rowxml.ts, values as the server prints them.
  */
 import type { FieldPacket } from 'mysql2';
-import type { SqlRow, SqlValue, XmlBatch, XmlOptions } from '../driver.js';
-import { cellReader, columnKind, type CellReader, type WirePacket } from './rows.js';
+import { StoreError, type SqlRow, type SqlValue, type XmlBatch, type XmlOptions } from '../driver.js';
+import { cellReader, columnKind, type CellReader, type WireBuffer, type WirePacket } from './rows.js';
 import type { Collector } from './stream.js';
+import { instantiate, Why, type XmlCode } from './xml-code.js';
 
-const NULL_LENGTH = 0xfb;
-/** The longest entity is six times its character. */
-const GROWTH = 6;
-const FIRST_BYTES = 64 * 1024;
 /** Wide rows end a batch early. */
 const BATCH_BYTES = 4 << 20;
-const NOTHING: SqlValue[] = [];
-/** The order of bytes in words of this machine. */
-const LITTLE = new Uint8Array(new Uint32Array([1]).buffer)[0] === 1;
-
-/** Bytes that cannot be copied as they are: markup, CR, controls, and the first byte of U+FFFE and U+FFFF. */
-const SPECIAL = new Uint8Array(256);
-for (let code = 0; code < 32; code++) SPECIAL[code] = code === 9 || code === 10 ? 0 : 1;
-for (const char of '<>&"\'') SPECIAL[char.charCodeAt(0)] = 1;
-SPECIAL[0xef] = 1;
-const ENTITIES = new Map(
-  Object.entries({ '<': '&lt;', '>': '&gt;', '&': '&amp;', '"': '&quot;', "'": '&apos;', '\r': '&#13;' }).map(
-    ([char, entity]) => [char.charCodeAt(0), Buffer.from(entity)] as const,
-  ),
-);
-
-/** Text that stands in every row, in words: written four bytes at a time, which is much faster than one by one. */
-interface Constant {
-  readonly length: number;
-  readonly words: Uint32Array;
-}
-
-function constant(text: string): Constant {
-  const bytes = Buffer.from(text);
-  const words = new Uint32Array(Math.ceil(bytes.length / 4));
-  bytes.copy(new Uint8Array(words.buffer));
-  return { length: bytes.length, words };
-}
+/** What the input has room for at first: what comes at once from a socket is a third of it. */
+const FIRST_INPUT = 192 * 1024;
+/** What the output has room for beside a full batch: a row that is not measured first. */
+const ROW_BYTES = 6 * 0x10000;
+/** Copies read and write so much too far. */
+const SLACK = 16;
+const PAGE = 0x10000;
+/** The first addresses are the compiler's. */
+const TABLES = 1024;
+const COLUMN_WORDS = 5;
+const NO_LIMIT = 0xffffffff;
+const MAX_MEMORY = 0xffff0000;
 
 const enum Copy {
   /** Digits and times: nothing in them is special. */
@@ -48,153 +31,202 @@ const enum Copy {
   Hex,
 }
 
+interface Kept {
+  readonly column: number;
+  readonly read: CellReader;
+}
+
 export class XmlCollector implements Collector<XmlBatch> {
-  private buffer = Buffer.allocUnsafeSlow(FIRST_BYTES);
-  private view = viewOf(this.buffer);
-  private at = 0;
-  private ends: number[] = [];
-  private values: SqlRow[] = [];
+  private readonly code: XmlCode = instantiate();
   private columns = 0;
-  private readonly before: readonly Constant[];
-  private readonly tagBytes: number;
+  private heap = viewOf(this.code);
+  private input = 0;
+  private inputBytes = FIRST_INPUT;
+  /** Bytes in the input, the beginning of a packet. */
+  private waiting = 0;
+  private output = 0;
+  private outputBytes = 0;
+  private tagBytes = 0;
+  private cells = 0;
+  private ends = 0;
+  private kept: readonly Kept[] = [];
+  private values: SqlRow[] = [];
+  private full: () => void = () => undefined;
 
   constructor(
     private readonly options: XmlOptions,
     private readonly batchRows: number,
-  ) {
-    const { tags } = options;
-    const texts = tags.map((tag, i) => (i === 0 ? '' : `</${tags[i - 1]}>`) + `<${tag}>`);
-    this.before = [...texts, `</${tags.at(-1)}><endl/>\n`].map(constant);
-    // Words may reach up to three bytes beyond the text.
-    this.tagBytes = this.before.reduce((sum, { length }) => sum + length, 4);
-  }
+  ) {}
 
   get rows(): number {
-    return this.ends.length;
+    return this.code.rows.value;
   }
 
-  begin(fields: readonly FieldPacket[]): (packet: WirePacket) => boolean {
+  begin(fields: readonly FieldPacket[], full: () => void): ReturnType<Collector<XmlBatch>['begin']> {
     this.columns = fields.length;
-    const kinds = fields.map((field) => {
-      const kind = columnKind(field);
-      if (kind === 'bytes') return Copy.Hex;
-      return (kind === 'text' || kind === 'other') && this.options.escape ? Copy.Escaped : Copy.Plain;
+    this.full = full;
+    this.kept = this.options.values.flatMap((column) => {
+      const field = fields[column];
+      return field === undefined ? [] : [{ column, read: cellReader(field) }];
     });
-    const wanted = this.options.values;
-    const cells = fields.map((field, i) => (wanted.includes(i) ? cellReader(field) : undefined));
-    return (packet) => {
-      const values: SqlValue[] = wanted.length === 0 ? NOTHING : [];
-      this.row(packet, kinds, cells, values);
-      this.ends.push(this.at);
-      if (wanted.length > 0) this.values.push(values);
-      return this.ends.length >= this.batchRows || this.at >= BATCH_BYTES;
-    };
+    this.layOut(fields);
+    return { packet: (packet) => this.packet(packet), chunk: (bytes) => this.chunk(bytes) };
   }
 
   take(): XmlBatch {
-    const { at, ends, values, columns } = this;
-    const bytes = this.buffer.subarray(0, at);
-    // The next batch is mostly as large as this one.
-    this.use(Buffer.allocUnsafeSlow(Math.max(FIRST_BYTES, at + (at >> 4))));
-    this.at = 0;
-    this.ends = [];
+    const { code, heap, output, ends, values, columns } = this;
+    const count = code.rows.value;
+    const size = code.bytes.value;
+    const bytes = Buffer.allocUnsafeSlow(size);
+    heap.copy(bytes, 0, output, output + size);
+    const places = new Uint32Array(code.memory.buffer, ends, count).slice();
     this.values = [];
-    return { columns, bytes, ends, values };
+    this.beginBatch();
+    return { columns, bytes, ends: places, values };
   }
 
-  private row(
-    packet: WirePacket,
-    kinds: readonly Copy[],
-    cells: readonly (CellReader | undefined)[],
-    values: SqlValue[],
-  ): void {
-    const { buffer: from } = packet;
-    const { before } = this;
-    const { lengths } = this.options;
-    this.room((packet.end - packet.offset) * GROWTH + this.tagBytes);
-    const to = this.buffer;
-    let at = this.at;
-    let pos = packet.offset;
-    const count = Math.min(kinds.length, before.length - 1);
-    for (let i = 0; i < count; i++) {
-      at = this.put(before[i] as Constant, at);
-      let length = from[pos++] as number;
-      if (length >= NULL_LENGTH) {
-        if (length === NULL_LENGTH) {
-          if (cells[i] !== undefined) values.push(null);
-          continue;
-        }
-        const width = length === 0xfc ? 2 : length === 0xfd ? 3 : 6;
-        length = from.readUIntLE(pos, width);
-        pos += width === 6 ? 8 : width;
+  /** @returns what begins with a packet that is no row */
+  private chunk(bytes: Uint8Array): Uint8Array | undefined {
+    const { code, input } = this;
+    this.append(bytes);
+    const end = input + this.waiting;
+    let at = input;
+    for (;;) {
+      at = this.taken(at, end);
+      this.readValues();
+      switch (code.why.value as Why) {
+        case Why.Full:
+          this.full();
+          break;
+        case Why.Room:
+          this.makeRoom(code.needed.value);
+          break;
+        case Why.Other:
+          this.waiting = 0;
+          return Buffer.from(this.heap.subarray(at, end));
+        case Why.More:
+          this.waiting = end - at;
+          if (at > input) this.heap.copyWithin(input, at, end);
+          return undefined;
       }
-      const next = pos + length;
-      const cell = cells[i];
-      if (cell !== undefined) values.push(cell(from, pos, next));
-      const limit = lengths[i];
-      const end =
-        limit === undefined || length <= limit ? next : cutAt(from, pos, next, limit, kinds[i] === Copy.Hex);
-      if (kinds[i] === Copy.Plain) while (pos < end) to[at++] = from[pos++] as number;
-      else if (kinds[i] === Copy.Escaped) at = escaped(from, pos, end, to, at);
-      else at += to.write(hex(from, pos, end, limit), at, 'latin1');
-      pos = next;
     }
-    this.at = this.put(before[count] as Constant, at);
   }
 
-  private put({ length, words }: Constant, at: number): number {
-    const { view } = this;
-    for (let n = 0, to = at; n < words.length; n++, to += 4) view.setUint32(to, words[n] as number, LITTLE);
-    return at + length;
-  }
-
-  private use(buffer: Buffer<ArrayBuffer>): void {
-    this.buffer = buffer;
-    this.view = viewOf(buffer);
-  }
-
-  private room(bytes: number): void {
-    const needed = this.at + bytes;
-    if (needed <= this.buffer.length) return;
-    const larger = Buffer.allocUnsafeSlow(Math.max(needed, this.buffer.length * 2));
-    this.buffer.copy(larger, 0, 0, this.at);
-    this.use(larger);
-  }
-}
-
-function viewOf({ buffer, byteOffset, byteLength }: Buffer<ArrayBuffer>): DataView {
-  return new DataView(buffer, byteOffset, byteLength);
-}
-
-/** Behind `limit` characters: a byte 10xxxxxx goes on with the character before it. */
-function cutAt(from: Buffer, start: number, end: number, limit: number, raw: boolean): number {
-  if (raw) return end;
-  let characters = 0;
-  for (let pos = start; pos < end; pos++) {
-    if (((from[pos] as number) & 0xc0) !== 0x80 && ++characters > limit) return pos;
-  }
-  return end;
-}
-
-function escaped(from: Buffer, start: number, end: number, to: Buffer, at: number): number {
-  for (let pos = start; pos < end; pos++) {
-    const code = from[pos] as number;
-    if (SPECIAL[code] === 0) {
-      to[at++] = code;
-      continue;
+  private taken(from: number, to: number): number {
+    try {
+      return this.code.take(from, to);
+    } catch (error) {
+      throw new StoreError('DATABASE', 'the server sent a row that is longer than its packet', {
+        cause: error,
+      });
     }
-    if (code === 0xef) {
-      // U+FFFE and U+FFFF are EF BF BE and EF BF BF; other characters begin with EF too.
-      if (from[pos + 1] === 0xbf && (from[pos + 2] as number) >= 0xbe) pos += 2;
-      else to[at++] = code;
-      continue;
-    }
-    const entity = ENTITIES.get(code);
-    if (entity !== undefined) at += entity.copy(to, at);
   }
-  return at;
+
+  /** One row alone, which the client library has put together. */
+  private packet({ buffer, offset, end }: WirePacket): void {
+    const { code, input } = this;
+    const size = end - offset;
+    if (size > this.inputBytes) this.enlarge(size);
+    buffer.copy(this.heap, input, offset, end);
+    while (!code.row(input, input + size)) this.makeRoom(code.needed.value);
+    this.readValues();
+    if (code.rows.value >= this.batchRows || code.bytes.value >= BATCH_BYTES) this.full();
+  }
+
+  private append(bytes: Uint8Array): void {
+    const size = this.waiting + bytes.length;
+    if (size > this.inputBytes) this.enlarge(Math.max(size, Math.min(2 * this.inputBytes, MAX_MEMORY >> 3)));
+    this.heap.set(bytes, this.input + this.waiting);
+    this.waiting = size;
+  }
+
+  /** The rows taken since: their input is about to go. */
+  private readValues(): void {
+    const { kept, code, values, heap } = this;
+    if (kept.length === 0) return;
+    const width = kept.length * 2;
+    const from = values.length;
+    const words = new Uint32Array(code.memory.buffer, this.cells, code.rows.value * width);
+    for (let at = from * width; at < words.length; at += width) {
+      const row: SqlValue[] = [];
+      for (let n = 0; n < kept.length; n++) {
+        const start = words[at + 2 * n] as number;
+        row.push(start === 0 ? null : (kept[n] as Kept).read(heap, start, words[at + 2 * n + 1] as number));
+      }
+      values.push(row);
+    }
+  }
+
+  private makeRoom(bytes: number): void {
+    if (this.rows > 0) this.full();
+    else {
+      this.outputBytes = bytes;
+      this.beginBatch();
+    }
+  }
+
+  /** What waits in the input stays where it is, the batch must not. */
+  private enlarge(bytes: number): void {
+    if (this.rows > 0) this.full();
+    this.inputBytes = bytes;
+    this.output = aligned(this.input + bytes + SLACK);
+    this.beginBatch();
+  }
+
+  private beginBatch(): void {
+    const { code, output, outputBytes } = this;
+    const size = output + outputBytes + 2 * SLACK;
+    const lacking = size - code.memory.buffer.byteLength;
+    if (size > MAX_MEMORY)
+      throw new StoreError('TOO_MANY_ROWS', `a row of the select takes ${outputBytes} bytes`);
+    if (lacking > 0) code.memory.grow(Math.ceil(lacking / PAGE));
+    if (this.heap.buffer !== code.memory.buffer) this.heap = viewOf(code);
+    code.begin(output, output + outputBytes, BATCH_BYTES);
+  }
+
+  /** Tables of the columns, tags, cells, ends of rows, input, output: the last one grows. */
+  private layOut(fields: readonly FieldPacket[]): void {
+    const { code, batchRows, kept } = this;
+    const { tags, lengths, escape } = this.options;
+    const count = Math.min(fields.length, tags.length);
+    const texts = tags.slice(0, count).map((tag, i) => (i === 0 ? '' : `</${tags[i - 1]}>`) + `<${tag}>`);
+    const tagTexts = [...texts, `</${tags[count - 1]}><endl/>\n`].map((text) => Buffer.from(text));
+    this.tagBytes = tagTexts.reduce((sum, { length }) => sum + length, 0);
+    const words: number[] = [];
+    let free = aligned(TABLES + (count + 1) * COLUMN_WORDS * 4);
+    const places = tagTexts.map(({ length }) => {
+      const place = free;
+      free = aligned(free + length + SLACK);
+      return place;
+    });
+    this.cells = free;
+    this.ends = aligned(free + batchRows * kept.length * 8);
+    this.input = aligned(this.ends + batchRows * 4);
+    this.output = aligned(this.input + this.inputBytes + SLACK);
+    this.outputBytes = BATCH_BYTES + ROW_BYTES + this.tagBytes;
+    tagTexts.forEach((text, i) => {
+      const field = fields[i];
+      const kind = field === undefined ? Copy.Plain : copyOf(field, escape);
+      const place = 1 + kept.findIndex(({ column }) => column === i);
+      words.push(kind, lengths[i] ?? NO_LIMIT, place, places[i] ?? 0, text.length);
+    });
+    code.layOut(count, TABLES, this.tagBytes, this.cells, kept.length, this.ends, batchRows);
+    this.beginBatch();
+    new Uint32Array(code.memory.buffer, TABLES, words.length).set(words);
+    tagTexts.forEach((text, i) => text.copy(this.heap, places[i]));
+  }
 }
 
-function hex(from: Buffer, start: number, end: number, limit: number | undefined): string {
-  return from.subarray(start, end).toString('hex').slice(0, limit);
+function copyOf(field: FieldPacket, escape: boolean): Copy {
+  const kind = columnKind(field);
+  if (kind === 'bytes') return Copy.Hex;
+  return (kind === 'text' || kind === 'other') && escape ? Copy.Escaped : Copy.Plain;
+}
+
+function aligned(address: number): number {
+  return Math.ceil(address / 16) * 16;
+}
+
+function viewOf({ memory }: XmlCode): WireBuffer {
+  return Buffer.from(memory.buffer) as WireBuffer;
 }

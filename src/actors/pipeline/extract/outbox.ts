@@ -42,8 +42,8 @@ export function hiddenFolder(out: string, stage: string): string {
 
 export class Outbox {
   memory: Memory = freshMemory();
-  /** Write the files; the first one moves them too. One waits for the disk while the other works. */
-  readonly threads = [new FileThread(), new FileThread()] as const;
+  /** Writes the files and moves them. */
+  readonly thread = new FileThread();
   private serial = 0;
 
   private constructor(
@@ -69,7 +69,7 @@ export class Outbox {
   }
 
   async close(): Promise<void> {
-    await Promise.all(this.threads.map((thread) => thread.close()));
+    await this.thread.close();
     await this.lock.release();
   }
 
@@ -170,7 +170,7 @@ export class Outbox {
       const some = names.slice(at, at + Math.min(free.files, this.options.room.countsBytes ? 1 : AT_ONCE));
       // By rename and not by link, because between link and unlink a crash would leave a file in both places. Looking first
       // whether the name is free is enough: nobody else writes names with our prefix and suffix.
-      const sizes = await this.threads[0].move(path, this.options.out, some).catch((error: unknown) => {
+      const sizes = await this.thread.move(path, this.options.out, some).catch((error: unknown) => {
         throw unusable(this.options.out, error);
       });
       for (const size of sizes) {

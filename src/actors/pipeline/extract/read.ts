@@ -139,7 +139,7 @@ export class Pass {
     const { file_rows: fileRows, sync } = settings.params;
     this.writer = new FileWriter({
       folder,
-      threads: outbox.threads,
+      thread: outbox.thread,
       nextName: () => names.next(),
       fileRows,
       sync,

@@ -14,8 +14,7 @@ const MAX_FILES_ON_THE_WAY = 32;
 
 export interface FileWriterOptions {
   readonly folder: string;
-  /** Take turns, file by file. */
-  readonly threads: readonly [FileThread, ...FileThread[]];
+  readonly thread: FileThread;
   /** The next file's name. */
   readonly nextName: () => string;
   /** 0: all rows in one file. */
@@ -26,7 +25,6 @@ export interface FileWriterOptions {
 
 interface OpenFile {
   readonly path: string;
-  readonly thread: FileThread;
   rows: number;
 }
 
@@ -83,7 +81,7 @@ export class FileWriter {
   async abandon(): Promise<void> {
     const { current } = this;
     this.current = undefined;
-    if (current !== undefined) await current.thread.drop(current.path).catch(() => undefined);
+    if (current !== undefined) await this.options.thread.drop(current.path).catch(() => undefined);
     await Promise.all(this.onTheWay);
   }
 
@@ -101,9 +99,8 @@ export class FileWriter {
   private begin(): OpenFile {
     this.pieces.push(HEAD);
     this.pieceBytes += HEAD.length;
-    const { folder, threads, nextName } = this.options;
-    const thread = threads[this.files % threads.length] ?? threads[0];
-    return { path: join(folder, nextName()), thread, rows: 0 };
+    const { folder, nextName } = this.options;
+    return { path: join(folder, nextName()), rows: 0 };
   }
 
   private endFile(file: OpenFile): void {
@@ -114,9 +111,9 @@ export class FileWriter {
     this.flush(file, true);
   }
 
-  private flush({ path, thread }: OpenFile, end: boolean): void {
+  private flush({ path }: OpenFile, end: boolean): void {
     const { pieces, pieceBytes: size } = this;
-    const { sync } = this.options;
+    const { thread, sync } = this.options;
     this.pieces = [];
     this.pieceBytes = 0;
     this.bytes += size;
