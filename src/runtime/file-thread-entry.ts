@@ -82,7 +82,8 @@ function move(from: string, to: string, names: readonly string[], mostSimilar: n
 function answer(request: FileRequest): unknown {
   switch (request.op) {
     case 'append':
-      return append(request.path, request.pieces, request.end, request.sync);
+      append(request.path, request.pieces, request.end, request.sync);
+      return request.pieces.flatMap((piece) => (typeof piece === 'string' ? [] : [piece.buffer]));
     case 'drop':
       return drop(request.path);
     case 'move':
@@ -92,11 +93,15 @@ function answer(request: FileRequest): unknown {
 
 port.on('message', ({ id, request }: { id: number; request: FileRequest }) => {
   let reply: FileReply;
+  let memory: ArrayBuffer[] = [];
   try {
-    reply = { id, value: answer(request) };
+    const value = answer(request);
+    // It would pile up here, where little else makes the collector look.
+    if (request.op === 'append') memory = value as ArrayBuffer[];
+    reply = { id, value };
   } catch (error) {
     const { message, code } = error as NodeJS.ErrnoException;
     reply = { id, error: { message, code } };
   }
-  port.postMessage(reply);
+  port.postMessage(reply, memory);
 });

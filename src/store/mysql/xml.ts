@@ -49,8 +49,8 @@ const enum Copy {
 }
 
 export class XmlCollector implements Collector<XmlBatch> {
-  private buffer = Buffer.allocUnsafeSlow(FIRST_BYTES);
-  private view = viewOf(this.buffer);
+  private buffer: Buffer<ArrayBuffer>;
+  private view: DataView;
   private at = 0;
   private ends: number[] = [];
   private values: SqlRow[] = [];
@@ -65,6 +65,8 @@ export class XmlCollector implements Collector<XmlBatch> {
     const { tags } = options;
     const texts = tags.map((tag, i) => (i === 0 ? '' : `</${tags[i - 1]}>`) + `<${tag}>`);
     this.before = [...texts, `</${tags.at(-1)}><endl/>\n`].map(constant);
+    this.buffer = this.memoryOf(FIRST_BYTES);
+    this.view = viewOf(this.buffer);
     // Words may reach up to three bytes beyond the text.
     this.tagBytes = this.before.reduce((sum, { length }) => sum + length, 4);
   }
@@ -95,7 +97,7 @@ export class XmlCollector implements Collector<XmlBatch> {
     const { at, ends, values, columns } = this;
     const bytes = this.buffer.subarray(0, at);
     // The next batch is mostly as large as this one.
-    this.use(Buffer.allocUnsafeSlow(Math.max(FIRST_BYTES, at + (at >> 4))));
+    this.use(this.memoryOf(Math.max(FIRST_BYTES, at + (at >> 4))));
     this.at = 0;
     this.ends = [];
     this.values = [];
@@ -156,9 +158,16 @@ export class XmlCollector implements Collector<XmlBatch> {
   private room(bytes: number): void {
     const needed = this.at + bytes;
     if (needed <= this.buffer.length) return;
-    const larger = Buffer.allocUnsafeSlow(Math.max(needed, this.buffer.length * 2));
-    this.buffer.copy(larger, 0, 0, this.at);
+    const { buffer } = this;
+    const larger = this.memoryOf(Math.max(needed, buffer.length * 2));
+    buffer.copy(larger, 0, 0, this.at);
     this.use(larger);
+    this.options.memory?.give(buffer.buffer);
+  }
+
+  private memoryOf(bytes: number): Buffer<ArrayBuffer> {
+    const { memory } = this.options;
+    return memory === undefined ? Buffer.allocUnsafeSlow(bytes) : Buffer.from(memory.take(bytes));
   }
 }
 
