@@ -6,7 +6,8 @@ import { optionHelp, parseOptions, type BenchOptions } from './lib/options.js';
 import { publish, type Report } from './lib/report.js';
 import { archiveAndPurge } from './suites/archive.js';
 import { bridge } from './suites/bridge.js';
-import { extract, extractMemory } from './suites/extract.js';
+import { extract } from './suites/extract.js';
+import { extractMemory } from './suites/extract-memory.js';
 import { gzipFiles } from './suites/gzip-files.js';
 import { httpClose, httpStatic } from './suites/http.js';
 import { idleConnections } from './suites/idle-connections.js';
@@ -46,7 +47,7 @@ const benches: Readonly<Record<string, Bench>> = {
     help: '1 M rows of MariaDB into row XML by the stage extract; a C program, the client',
     run: extract,
   },
-  'extract-memory': { help: 'memory of the stage extract for 10 M rows', run: extractMemory },
+  'extract-memory': { help: 'memory of a process that extracts 10 M rows from MariaDB', run: extractMemory },
   'gzip-files': { help: '1,000 log files compressed in place; gzip(1) over two cores', run: gzipFiles },
   archive: {
     help: '1 M rows of MariaDB purged and archived in short batches; one DELETE, one INSERT ... SELECT',
@@ -69,7 +70,10 @@ const benches: Readonly<Record<string, Bench>> = {
     help: 'files of row XML by the stage into MariaDB and SQLite (--only mariadb,sqlite); LOAD DATA, .import',
     run: load,
   },
-  'load-memory': { help: 'process memory while 10 M rows are loaded into MariaDB', run: loadMemory },
+  'load-memory': {
+    help: 'memory of a process that loads 10 M rows into MariaDB and SQLite (--only mariadb,sqlite)',
+    run: loadMemory,
+  },
   recover: { help: 'an actor hangs in a loop: time beyond its heartbeat, messages lost', run: recover },
 };
 

@@ -181,3 +181,9 @@ export function observationSelect(rows: number): string {
     ${value(1, 600, -200)}, ${value(2, 1500, 9000)}, ${value(3, 101, 0)}, ${value(4, 360, 0)}, ${value(5, 400, 0)},
     ${value(6, 300, 0)}, ${value(7, 300_000, 0)} FROM seq_0_to_${rows - 1} ORDER BY seq`;
 }
+
+/** The same table for SQLite. */
+export function sqliteObservations(table: string): string {
+  return `CREATE TABLE ${table} (obtid VARCHAR(10) NOT NULL, ddatetime DATETIME NOT NULL, t INT, p INT, u INT, wd INT, wf INT,
+    r INT, vis INT, upttime DATETIME NOT NULL DEFAULT CURRENT_TIMESTAMP, PRIMARY KEY (obtid, ddatetime))`;
+}

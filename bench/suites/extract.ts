@@ -1,14 +1,13 @@
 /**
  * A million observations out of MariaDB into files of row XML, 1,000 rows a file: the stage with its ledger and its files synced,
- * against a C program that prints rows as they come (peers/row-xml.c) and the dump of the database's own client. And the memory
- * the stage takes for ten million rows.
+ * against a C program that prints rows as they come (peers/row-xml.c) and the dump of the database's own client.
  */
 import { spawn, spawnSync } from 'node:child_process';
-import { chmodSync, closeSync, mkdirSync, openSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { chmodSync, closeSync, mkdirSync, openSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { createStage, keys } from '../../src/actors/pipeline/extract.js';
 import { choose, inTemporaryFolder, type CaseResult, type Sample } from '../lib/compare.js';
-import { BenchDatabase, databaseMissing, observationSelect } from '../lib/database.js';
+import { BenchDatabase, databaseMissing } from '../lib/database.js';
 import type { BenchOptions } from '../lib/options.js';
 import { output, source } from '../lib/paths.js';
 import type { Report } from '../lib/report.js';
@@ -16,7 +15,6 @@ import { runStage, type StageRunTime } from '../lib/stage.js';
 
 const ROWS = 1_000_000;
 const FILE_ROWS = 1_000;
-const MANY_ROWS = 10_000_000;
 const FIELDS = 'obtid,ddatetime,t,p,u,wd,wf,r,vis,keyid';
 const SELECT =
   "SELECT obtid, date_format(ddatetime,'%Y%m%d%H%i%s'), t, p, u, wd, wf, r, vis, keyid FROM T_ZHOBTMIND";
@@ -160,45 +158,5 @@ export async function extract(options: BenchOptions): Promise<Report> {
       await database.stop();
     }
     return { bench: 'extract', unit: 'rows/s', lessIsBetter: false, cases: results };
-  });
-}
-
-/** The table is made up by the server as it goes, so that only this process grows, if it does. */
-export async function extractMemory(options: BenchOptions): Promise<Report> {
-  const missing = databaseMissing();
-  if (missing !== undefined) throw new Error(missing);
-  return inTemporaryFolder(async (root) => {
-    // The server may run as a user of its own.
-    chmodSync(root, 0o711);
-    const folder = join(root, 'db');
-    mkdirSync(folder);
-    const database = await BenchDatabase.start(folder);
-    const samples: Sample[] = [];
-    try {
-      for (let round = 0; round < Math.min(options.rounds, 2); round++) {
-        const dir = join(root, 'run');
-        mkdirSync(dir);
-        const sizes: number[] = [];
-        const timer = setInterval(() => sizes.push(process.memoryUsage.rss()), 100);
-        const { counts, seconds } = await extracted(dir, {
-          source: database.url,
-          sql: observationSelect(MANY_ROWS).replace(/ ORDER BY seq$/, ''),
-          fields: FIELDS.replace(',keyid', ''),
-        });
-        clearInterval(timer);
-        rmSync(dir, { recursive: true });
-        const middle = Math.max(...sizes.slice(0, sizes.length / 2)) / 2 ** 20;
-        const value = Math.max(...sizes) / 2 ** 20;
-        samples.push({
-          value,
-          failed: MANY_ROWS - counts.rowsOut,
-          detail: { firstHalf: middle, seconds, counts },
-        });
-      }
-    } finally {
-      await database.stop();
-    }
-    const cases = [{ name: `${MANY_ROWS / 1e6} M rows`, series: [{ contestant: 'extract', samples }] }];
-    return { bench: 'extract-memory', unit: 'MiB', lessIsBetter: true, cases };
   });
 }

@@ -1,19 +1,28 @@
-/** Resident memory while 10 M rows are loaded into MariaDB: in one file, and in 10,000 files. */
-import { appendFileSync, chmodSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+/** Resident memory of a process that loads 10 M rows into MariaDB and into SQLite: in one file, and in 10,000 files. */
+import { appendFileSync, chmodSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import * as stage from '../../src/actors/pipeline/load.js';
+import { openStore } from '../../src/store/driver.js';
 import { inTemporaryFolder, type CaseResult, type Sample } from '../lib/compare.js';
-import { BenchDatabase, databaseMissing } from '../lib/database.js';
+import { BenchDatabase, databaseMissing, sqliteObservations } from '../lib/database.js';
 import { observationFile } from '../lib/observations.js';
 import type { BenchOptions } from '../lib/options.js';
 import type { Report } from '../lib/report.js';
-import { runStage } from '../lib/stage.js';
+import { measureStage } from '../lib/stage-process.js';
 
 const ROWS = 10_000_000;
 const FILE_ROWS = 1_000;
 const QUICK_ROWS = 1_000_000;
+const TABLE = 'obs';
+const DATABASES = ['mariadb', 'sqlite'] as const;
+
+/** Where files wait, and where the stage puts them when they are loaded. */
+interface Folders {
+  readonly inbox: string;
+  readonly done: string;
+}
 
 function writeRows(inbox: string, rows: number, asOne: boolean): void {
+  mkdirSync(inbox);
   const one = join(inbox, 'OBS.xml');
   if (asOne) writeFileSync(one, '<data>\n');
   for (let at = 0; at < rows; at += FILE_ROWS) {
@@ -24,43 +33,69 @@ function writeRows(inbox: string, rows: number, asOne: boolean): void {
   if (asOne) appendFileSync(one, '</data>\n');
 }
 
-async function measure(root: string, db: BenchDatabase, rows: number, asOne: boolean): Promise<Sample> {
-  const inbox = join(root, 'in');
-  mkdirSync(inbox);
-  writeRows(inbox, rows, asOne);
-  await db.createObservations('obs');
-  const sizes: number[] = [];
-  const timer = setInterval(() => sizes.push(process.memoryUsage.rss()), 100);
-  const written = { path: inbox, store: db.url, table: 'obs', done: 'delete', file_timeout: '30m' };
-  const { seconds, counts } = await runStage(stage, written, {
-    ledgerUrl: `sqlite:${join(root, 'ledger.db')}`,
-  });
-  clearInterval(timer);
-  rmSync(inbox, { recursive: true });
-  const firstHalf = Math.max(...sizes.slice(0, sizes.length / 2)) / 2 ** 20;
-  const value = Math.max(...sizes) / 2 ** 20;
-  return { value, failed: rows - counts.rowsOut, detail: { firstHalf, seconds, counts } };
+async function intoMariadb(
+  dir: string,
+  folders: Folders,
+  rows: number,
+  options: BenchOptions,
+): Promise<Sample> {
+  const folder = join(dir, 'server');
+  mkdirSync(folder);
+  const db = await BenchDatabase.start(folder);
+  try {
+    await db.createObservations(TABLE);
+    return await measureStage({ dir, written: written(folders, db.url), rows }, options);
+  } finally {
+    await db.stop();
+  }
 }
 
+async function intoSqlite(
+  dir: string,
+  folders: Folders,
+  rows: number,
+  options: BenchOptions,
+): Promise<Sample> {
+  const url = `sqlite:${join(dir, 'rows.db')}`;
+  const store = await openStore(url);
+  await store.execute(sqliteObservations(TABLE));
+  await store.close();
+  return measureStage({ dir, written: written(folders, url), rows }, options);
+}
+
+function written({ inbox, done }: Folders, store: string): Readonly<Record<string, string>> {
+  return { type: 'load', path: inbox, done_path: done, store, table: TABLE, file_timeout: '30m' };
+}
+
+/** @param options `--only mariadb,sqlite`; `--quick` for a tenth of the rows, which shows no growth */
 export async function loadMemory(options: BenchOptions): Promise<Report> {
   const missing = databaseMissing();
-  if (missing !== undefined) throw new Error(missing);
+  const wanted = DATABASES.filter((name) => options.only?.includes(name) ?? true);
+  if (missing !== undefined && wanted.includes('mariadb')) throw new Error(missing);
   const rows = options.seconds < 5 ? QUICK_ROWS : ROWS;
   return inTemporaryFolder(async (root) => {
     // The server may run as a user of its own.
     chmodSync(root, 0o711);
-    const folder = join(root, 'db');
-    mkdirSync(folder);
-    const db = await BenchDatabase.start(folder);
     const cases: CaseResult[] = [];
-    try {
-      for (const asOne of [true, false]) {
-        const samples = [await measure(root, db, rows, asOne)];
-        const name = `${rows / 1e6} M rows in ${asOne ? 'one file' : `files of ${FILE_ROWS}`}`;
-        cases.push({ name, series: [{ contestant: 'load', samples }] });
+    for (const asOne of [true, false]) {
+      const folders = { inbox: join(root, 'in'), done: join(root, 'done') };
+      const shape = asOne ? 'one file' : `files of ${FILE_ROWS}`;
+      process.stderr.write(`writing ${rows} rows in ${shape}\n`);
+      writeRows(folders.inbox, rows, asOne);
+      for (const name of wanted) {
+        process.stderr.write(`${name}, ${shape}\n`);
+        const dir = join(root, name);
+        mkdirSync(dir);
+        chmodSync(dir, 0o711);
+        const sample = await (name === 'mariadb' ? intoMariadb : intoSqlite)(dir, folders, rows, options);
+        rmSync(dir, { recursive: true });
+        // Loaded files go back for the next database.
+        rmSync(folders.inbox, { recursive: true });
+        renameSync(folders.done, folders.inbox);
+        const series = [{ contestant: 'load', samples: [sample] }];
+        cases.push({ name: `${rows / 1e6} M rows in ${shape} into ${name}`, series });
       }
-    } finally {
-      await db.stop();
+      rmSync(folders.inbox, { recursive: true });
     }
     return { bench: 'load-memory', unit: 'MiB', lessIsBetter: true, cases };
   });

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import * as stage from '../../src/actors/pipeline/load.js';
 import { openStore } from '../../src/store/driver.js';
 import { inTemporaryFolder, type CaseResult, type Sample } from '../lib/compare.js';
-import { BenchDatabase, databaseMissing, OBSERVATION_COLUMNS } from '../lib/database.js';
+import { BenchDatabase, databaseMissing, OBSERVATION_COLUMNS, sqliteObservations } from '../lib/database.js';
 import { observationFile, observationTab } from '../lib/observations.js';
 import type { BenchOptions } from '../lib/options.js';
 import type { Report } from '../lib/report.js';
@@ -18,8 +18,6 @@ const FILE_ROWS = 1_000;
 const ROWS = 1_000_000;
 const QUICK_ROWS = 200_000;
 const COLUMNS = OBSERVATION_COLUMNS.join(', ');
-const SQLITE_TABLE = `CREATE TABLE obs (obtid VARCHAR(10) NOT NULL, ddatetime DATETIME NOT NULL, t INT, p INT, u INT, wd INT, wf INT,
-  r INT, vis INT, upttime DATETIME NOT NULL DEFAULT CURRENT_TIMESTAMP, PRIMARY KEY (obtid, ddatetime))`;
 
 /** The files and the same rows as tab text, made once. */
 class Rows {
@@ -113,7 +111,7 @@ async function intoSqlite(rows: Rows, dir: string, rounds: number): Promise<Case
     const file = join(dir, name);
     for (const end of ['', '-wal', '-shm']) rmSync(file + end, { force: true });
     const store = await openStore(`sqlite:${file}`);
-    await store.execute(SQLITE_TABLE);
+    await store.execute(sqliteObservations('obs'));
     await store.close();
     return file;
   };

@@ -28,6 +28,8 @@ export interface TracedRow {
 
 const END = Buffer.from('<endl/>');
 const OUT_BYTES = 256 << 10;
+/** Memory for joining pieces that is kept from file to file. */
+const MAX_JOINED = 2 << 20;
 const DEFAULT_MAX_RECORD = 1 << 20;
 /** What may follow the last record: blanks, closing tags, comments. */
 const TRAILER = /^(?:\s|<\/[^<>]*>|<!--(?:(?!-->)[^])*-->)*$/;
@@ -59,6 +61,8 @@ export class RowXmlTab {
   private pieces: Buffer[] = [];
   private trace: TracedRow[] = [];
   private pending = Buffer.alloc(0);
+  /** What was pending and the bytes after it, used again and again. */
+  private joined: Buffer = Buffer.alloc(0);
   private line = 1;
   private tags: TagSequence | undefined;
   private root: string | undefined;
@@ -87,6 +91,7 @@ export class RowXmlTab {
     this.pieces = [];
     this.trace = [];
     this.pending = Buffer.alloc(0);
+    if (this.joined.length > MAX_JOINED) this.joined = Buffer.alloc(0);
     this.line = 1;
     this.writer.base = 0;
     this.writer.at = 0;
@@ -95,7 +100,7 @@ export class RowXmlTab {
   /** @param bytes not kept, and not to be changed while the call lasts */
   push(bytes: Buffer): Buffer[] {
     if (this.fault !== undefined) return [];
-    this.consume(this.pending.length === 0 ? bytes : Buffer.concat([this.pending, bytes]), false);
+    this.consume(this.pending.length === 0 ? bytes : this.join(bytes), false);
     return this.take();
   }
 
@@ -119,6 +124,15 @@ export class RowXmlTab {
     const { trace } = this;
     this.trace = [];
     return trace;
+  }
+
+  private join(bytes: Buffer): Buffer {
+    const { pending } = this;
+    const length = pending.length + bytes.length;
+    if (length > this.joined.length) this.joined = Buffer.allocUnsafeSlow(length + (length >> 3));
+    pending.copy(this.joined);
+    bytes.copy(this.joined, pending.length);
+    return this.joined.subarray(0, length);
   }
 
   private take(): Buffer[] {

@@ -33,9 +33,10 @@ function append({ path, pieces, end, sync }: AppendRequest): Promise<void> | und
 }
 
 function synced(path: string, fd: number): Promise<void> {
+  open.delete(path);
   return new Promise((resolve, reject) => {
     fsync(fd, (error) => {
-      close(path, fd);
+      closeSync(fd);
       if (error === null) resolve();
       else reject(error);
     });
@@ -94,24 +95,26 @@ function answer(request: FileRequest): unknown {
   }
 }
 
-function failed(id: number, error: unknown): FileReply {
-  const { message, code } = error as NodeJS.ErrnoException;
-  return { id, error: { message, code } };
+/** The memory of pieces goes back: it would pile up here, where little else makes the collector look. */
+function memoryOf(request: FileRequest): ArrayBuffer[] {
+  if (request.op !== 'append') return [];
+  return request.pieces.flatMap((piece) => (typeof piece === 'string' ? [] : [piece.buffer]));
 }
 
 port.on('message', ({ id, request }: { id: number; request: FileRequest }) => {
-  let value: unknown;
+  const send = (value: unknown): void => {
+    const memory = memoryOf(request);
+    port.postMessage({ id, value: request.op === 'append' ? memory : value } satisfies FileReply, memory);
+  };
+  const fail = (error: unknown): void => {
+    const { message, code } = error as NodeJS.ErrnoException;
+    port.postMessage({ id, error: { message, code } } satisfies FileReply);
+  };
   try {
-    value = answer(request);
+    const value = answer(request);
+    if (value instanceof Promise) value.then(send, fail);
+    else send(value);
   } catch (error) {
-    port.postMessage(failed(id, error));
-    return;
-  }
-  if (!(value instanceof Promise)) port.postMessage({ id, value } satisfies FileReply);
-  else {
-    value.then(
-      () => port.postMessage({ id, value: undefined } satisfies FileReply),
-      (error: unknown) => port.postMessage(failed(id, error)),
-    );
+    fail(error);
   }
 });

@@ -9,7 +9,7 @@ import { entryUrl } from './entry.js';
 export interface AppendRequest {
   readonly op: 'append';
   readonly path: string;
-  readonly pieces: readonly (Uint8Array | string)[];
+  readonly pieces: readonly (Uint8Array<ArrayBuffer> | string)[];
   readonly end: boolean;
   readonly sync: boolean;
 }
@@ -44,15 +44,16 @@ export class FileThread {
    * may get onto the disk in any.
    * @param pieces their memory is handed over: not to be used afterwards, and no two of them may share it
    * @param end this was the last: the file is closed, and with `sync` on the disk when the promise fulfils
+   * @returns the memory of the pieces, to be used again
    * @throws the system's error; the file is closed then and stays as it is
    */
   async append(
     path: string,
     pieces: readonly (Uint8Array<ArrayBuffer> | string)[],
     { end, sync }: { readonly end: boolean; readonly sync: boolean },
-  ): Promise<void> {
+  ): Promise<readonly ArrayBuffer[]> {
     const memory = pieces.flatMap((piece) => (typeof piece === 'string' ? [] : [piece.buffer]));
-    await this.call({ op: 'append', path, pieces, end, sync }, memory);
+    return (await this.call({ op: 'append', path, pieces, end, sync }, memory)) as ArrayBuffer[];
   }
 
   /** Closes and removes a file that was not ended; nothing when there is none. @throws the system's error */

@@ -5,6 +5,7 @@
  */
 
 import { fromConnectionString } from './connection-string.js';
+import type { MemoryPool } from './memory-pool.js';
 
 /**
  * Values travel unchanged: NULL is null and never '', an integer beyond 2^53 is a bigint, a decimal is the text the
@@ -48,6 +49,8 @@ export interface XmlOptions {
   readonly escape: boolean;
   /** Columns that are wanted as values too. */
   readonly values: readonly number[];
+  /** Batches are written into memory from there; who is done with one may give it back. */
+  readonly memory?: MemoryPool;
 }
 
 /** Rows as row XML (protocol/rowxml.ts) in UTF-8; raw bytes as hexadecimal digits. */

@@ -9,14 +9,55 @@ const CANCEL_GRACE = 3_000;
 /** Node's timers run at once when they are to run later than this (ms). */
 const LONGEST_TIMER = 2 ** 31 - 1;
 
-export class Deadline {
-  /** Rejects when the time is over or the caller gave up; never fulfils. */
+/**
+ * What may end many waits. `Promise.race` with a promise that stays pending keeps what each of the others brought until it
+ * settles: of a bulk load, all that was ever loaded. This lets go of a wait that has ended.
+ */
+export class Interruption {
+  private why: StoreError | undefined;
+  private readonly listeners = new Set<(why: StoreError) => void>();
+
+  /** Set once it has happened. */
+  get error(): StoreError | undefined {
+    return this.why;
+  }
+
+  /** Ends what waits now or later. The first reason counts. */
+  stop(why: StoreError): void {
+    if (this.why !== undefined) return;
+    this.why = why;
+    for (const listener of this.listeners) listener(why);
+    this.listeners.clear();
+  }
+
+  /** @param listener called once, now if it has happened already. @returns stops listening */
+  listen(listener: (why: StoreError) => void): () => void {
+    if (this.why === undefined) this.listeners.add(listener);
+    else listener(this.why);
+    return () => void this.listeners.delete(listener);
+  }
+
+  /** What the work brings, unless this happens first. @throws the reason; what the work throws */
+  async race<T>(work: PromiseLike<T>): Promise<T> {
+    let deaf: () => void = () => undefined;
+    try {
+      return await new Promise<T>((resolve, reject) => {
+        work.then(resolve, reject);
+        deaf = this.listen(reject);
+      });
+    } finally {
+      deaf();
+    }
+  }
+}
+
+export class Deadline extends Interruption {
+  /** Rejects when the time is over or the caller gave up; never fulfils. For many waits in turn use `race`. */
   readonly over: Promise<never>;
-  error: StoreError | undefined;
   private readonly endsBy: number;
   private readonly timer: NodeJS.Timeout;
   private readonly signal: AbortSignal | undefined;
-  private stop: (error: StoreError) => void = () => undefined;
+  private readonly leaveOuter: (() => void) | undefined;
   private readonly abort = (): void => this.stop(new StoreError('CANCELLED', 'cancelled by the caller'));
 
   /** @param outer the transaction's, whose end ends this too */
@@ -25,14 +66,10 @@ export class Deadline {
     defaultMs: number,
     private readonly outer?: Deadline,
   ) {
+    super();
     const timeoutMs = options.timeoutMs ?? defaultMs;
     this.endsBy = performance.now() + timeoutMs;
-    this.over = new Promise<never>((_, reject) => {
-      this.stop = (error) => {
-        this.error ??= error;
-        reject(this.error);
-      };
-    });
+    this.over = new Promise<never>((_, reject) => this.listen(reject));
     // Whoever races for it sees the rejection; nobody else has to.
     this.over.catch(() => undefined);
     this.timer = setTimeout(
@@ -42,7 +79,7 @@ export class Deadline {
     this.signal = options.signal;
     if (this.signal?.aborted === true) this.abort();
     this.signal?.addEventListener('abort', this.abort, { once: true });
-    outer?.over.catch((error: StoreError) => this.stop(error));
+    this.leaveOuter = outer?.listen((error) => this.stop(error));
   }
 
   /** What is left, in ms, at least 1. */
@@ -58,6 +95,7 @@ export class Deadline {
   /** To be called when the call has ended, whatever its end. */
   done(): void {
     clearTimeout(this.timer);
+    this.leaveOuter?.();
     this.signal?.removeEventListener('abort', this.abort);
   }
 }
@@ -132,7 +170,7 @@ export async function* paced<T>(items: AsyncIterable<T>, deadline: Deadline): As
   let ended = false;
   try {
     for (;;) {
-      const next = await Promise.race([iterator.next(), deadline.over]);
+      const next = await deadline.race(iterator.next());
       if (next.done === true) {
         ended = true;
         return;

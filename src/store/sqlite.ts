@@ -26,6 +26,7 @@ import type {
   StreamOptions,
   TableInfo,
 } from './driver.js';
+import { MemoryPool } from './memory-pool.js';
 import { Ownership, SqliteChannel } from './sqlite/channel.js';
 import { lineBlocks } from './sqlite/bulk-blocks.js';
 import { sqliteDialect } from './sqlite/dialect.js';
@@ -45,6 +46,8 @@ interface Shared {
   users: number;
 }
 
+/** What bulk loads send to the threads of databases, and get back. */
+const blocks = new MemoryPool(1 << 20);
 /** Files open on this thread. */
 const open = new Map<string, Shared>();
 
@@ -84,6 +87,11 @@ function parseUrl(url: string): { path: string; sync: 'full' | 'normal' } {
   }
   if (sync !== 'full' && sync !== 'normal') throw new StoreError('URL', 'sync is full or normal');
   return { path: resolve(file), sync };
+}
+
+/** @param value of a call; of `rows` it is the block */
+function giveBack(value: unknown): void {
+  if (value instanceof Uint8Array) blocks.give(value.buffer);
 }
 
 /** The calls of the contract, with or without a transaction around them. */
@@ -147,14 +155,14 @@ class SqliteRunner implements SqlRunner {
       // Not waited for: what follows fails together with it, and the first failure is the one that counts.
       const calls = [call({ op: 'bulk', plan: { table, columns, onDuplicate, keys, touch, hex, nested } })];
       for (const first of calls) first.catch(() => undefined);
-      for await (const block of lineBlocks(chunks)) {
+      for await (const block of lineBlocks(chunks, blocks)) {
         const next = call({ op: 'rows', block });
         next.catch(() => undefined);
         calls.push(next);
         // One is worked on, one waits, one is being filled.
-        if (calls.length > 2) await calls.shift();
+        if (calls.length > 2) giveBack(await calls.shift());
       }
-      for (const pending of calls) await pending;
+      for (const pending of calls) giveBack(await pending);
       return (await call({ op: 'bulk-end', keep: true })) as BulkResult;
     } catch (error) {
       if (nested)

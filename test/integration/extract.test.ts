@@ -150,6 +150,16 @@ describe.each(servers.filter(({ here }) => here))('an extraction from $name', ({
     expect(await ex.numbers()).toEqual(range(1, 20_000));
   });
 
+  // Memory of written rows is used for the next ones.
+  it.each(['1000', '700', '0'])('keeps its rows apart in files of %s', { timeout: 60_000 }, async (rows) => {
+    ex = await Extracting.open(await url());
+    await ex.fill(1, 40_000);
+    await ex.well({ sql: 'select keyid, v from r', fields: 'keyid,v', file_rows: rows, sync: 'no' });
+    const [keys, texts] = [await ex.values('keyid'), await ex.values('v')];
+    expect(keys.map(Number).sort((a, b) => a - b)).toEqual(range(1, 40_000));
+    expect(texts).toEqual(keys.map((key) => `row ${key}`));
+  });
+
   it('is not moved by keys that change under way', { timeout: 60_000 }, async () => {
     ex = await Extracting.open(await url());
     await ex.fill(1, 4_000);

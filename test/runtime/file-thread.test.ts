@@ -30,6 +30,16 @@ describe('the thread that writes files', () => {
     expect(await readFile(path, 'utf8')).toBe('one two three');
   });
 
+  it('gives the memory of what is written back', async () => {
+    const piece = bytes('one ');
+    const pieces = [piece, 'two ', bytes('three')];
+    const memory = await thread.append(join(root, 'a'), pieces, { end: true, sync: false });
+    expect(memory.map((block) => Buffer.from(block).toString())).toEqual(['one ', 'three']);
+    const again = new Uint8Array(memory[0] ?? new ArrayBuffer());
+    await thread.append(join(root, 'b'), [again], { end: true, sync: false });
+    expect(await readFile(join(root, 'b'), 'utf8')).toBe('one ');
+  });
+
   it('overwrites nothing and tells the error of the system', async () => {
     const path = join(root, 'a');
     await writeFile(path, 'old');

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { Deadline, granted, guard, paced } from '../../src/store/give-up.js';
 import { placeholders } from '../../src/store/placeholders.js';
 import { Slots } from '../../src/store/slots.js';
+import { Watched } from '../support/garbage.js';
 import { codeOf } from '../support/oracle-store.js';
 
 const never = (): Promise<never> => new Promise(() => undefined);
@@ -47,6 +48,25 @@ describe('a deadline', () => {
     expect(outcome).toEqual({ value: 7, cancelled: true });
     const failing = guard(Promise.reject(new Error('own')), new Deadline({}, 1_000), never);
     await expect(failing).rejects.toThrow('own');
+  });
+
+  it('keeps nothing of what was waited for under it', async () => {
+    const deadline = new Deadline({}, 60_000);
+    const items = new Watched<object>();
+    const source = async function* (): AsyncGenerator<object> {
+      for (let i = 0; i < 100; i++) yield items.add({ i });
+    };
+    const inner = new Watched<Deadline>();
+    let alive = 0;
+    for await (const item of paced(source(), deadline)) {
+      expect(item).toBeTypeOf('object');
+      inner.add(new Deadline({}, 60_000, deadline)).done();
+      if (items.seen === 100) alive = await items.alive();
+    }
+    // The one at hand, and perhaps the one before it.
+    expect(alive).toBeLessThan(4);
+    expect(await inner.alive()).toBe(0);
+    deadline.done();
   });
 
   it('leaves a source that brings nothing', async () => {

@@ -1,5 +1,6 @@
 /** Tab text on its way to the server: cut into parts of whole rows, in pieces that fit a packet. */
-import { StoreError } from '../driver.js';
+import type { StoreError } from '../driver.js';
+import { Interruption } from '../give-up.js';
 
 const LF = 10;
 /** Bytes of one packet: large enough for few calls, far below the protocol's 16 MB. */
@@ -15,21 +16,16 @@ export class TabChunks {
   private failed = false;
   /** The last byte seen was no LF: a row is under way. */
   private midRow = false;
-  private stopped: Promise<never>;
-  private reject: (why: StoreError) => void = () => undefined;
+  private readonly stopped = new Interruption();
 
   constructor(source: Iterable<Uint8Array> | AsyncIterable<Uint8Array>) {
     this.chunks = Symbol.asyncIterator in source ? source[Symbol.asyncIterator]() : source[Symbol.iterator]();
-    this.stopped = new Promise<never>((_, reject) => {
-      this.reject = reject;
-    });
-    this.stopped.catch(() => undefined);
   }
 
   /** No more pieces: the call is given up. */
   stop(why: StoreError): void {
     this.fail(why);
-    this.reject(why);
+    this.stopped.stop(why);
   }
 
   /** @throws what the source threw, or why it was stopped: the server has only seen the end of the data */
@@ -84,10 +80,7 @@ export class TabChunks {
     }
     if (this.ended || this.failed) return undefined;
     try {
-      const next: IteratorResult<Uint8Array, unknown> = await Promise.race([
-        this.chunks.next(),
-        this.stopped,
-      ]);
+      const next = await this.stopped.race(Promise.resolve(this.chunks.next()));
       if (next.done === true) {
         this.ended = true;
         return undefined;

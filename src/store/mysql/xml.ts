@@ -77,7 +77,8 @@ export class XmlCollector implements Collector<XmlBatch> {
     const { code, heap, output, ends, values, columns } = this;
     const count = code.rows.value;
     const size = code.bytes.value;
-    const bytes = Buffer.allocUnsafeSlow(size);
+    const memory = this.options.memory?.take(size);
+    const bytes = memory === undefined ? Buffer.allocUnsafeSlow(size) : Buffer.from(memory, 0, size);
     heap.copy(bytes, 0, output, output + size);
     const places = new Uint32Array(code.memory.buffer, ends, count).slice();
     this.values = [];

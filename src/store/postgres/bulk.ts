@@ -6,7 +6,7 @@
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { StoreError, type BulkOptions, type BulkResult, type TableInfo } from '../driver.js';
-import type { Deadline } from '../give-up.js';
+import { Interruption, type Deadline } from '../give-up.js';
 import { nameParts, onConflict, postgresDialect, quoteExactly } from './dialect.js';
 import { storeError } from './errors.js';
 import { LinkError, type PostgresLink } from './link.js';
@@ -139,22 +139,26 @@ async function copyIn(link: PostgresLink, sql: string, chunks: Chunks, deadline:
   deadline.check();
   const copy = link.copy(sql);
   let failure: unknown;
+  const refused = new Interruption();
   const ended = new Promise<void>((resolve, reject) => {
     copy.once('finish', resolve);
     copy.on('error', (error) => {
       failure ??= error;
-      reject(storeError(error));
+      const why = storeError(error);
+      refused.stop(why);
+      reject(why);
     });
   });
   ended.catch(() => undefined);
   const source = Symbol.asyncIterator in chunks ? chunks[Symbol.asyncIterator]() : chunks[Symbol.iterator]();
+  const sooner = <T>(work: Promise<T>): Promise<T> => deadline.race(refused.race(work));
   const feed = async (): Promise<void> => {
     for (;;) {
       // A source that never comes must not keep us waiting after the server has refused.
-      const next = await Promise.race([source.next(), ended.then(() => undefined), deadline.over]);
-      if (next === undefined || next.done === true) break;
+      const next = await sooner(Promise.resolve(source.next()));
+      if (next.done === true) break;
       if (failure !== undefined) break;
-      if (!copy.write(next.value)) await Promise.race([once(copy, 'drain'), ended, deadline.over]);
+      if (!copy.write(next.value)) await sooner(once(copy, 'drain'));
     }
     copy.end();
     await ended;

@@ -12,6 +12,8 @@ import { threadEntry } from '../thread-entry.js';
 const GRACE = 1_000;
 /** A thread that has not closed its file after this time (ms) is terminated. */
 const CLOSE_DEADLINE = 5_000;
+/** What a statement makes is short-lived and small; without a limit 48 MB of it would lie about. */
+const YOUNG_MB = 12;
 
 export interface ChannelOptions {
   readonly path: string;
@@ -206,6 +208,7 @@ export class SqliteChannel {
     const worker = new Worker(threadEntry('./thread.js', import.meta.url), {
       workerData,
       name: 'sqlite',
+      resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MB },
       // Flags meant for the main program, such as --input-type, would keep the thread from starting.
       execArgv: [],
     });

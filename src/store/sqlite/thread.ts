@@ -77,7 +77,9 @@ function serve(main: SqliteConnection): void {
       case 'bulk':
         return main.beginBulk(request.plan);
       case 'rows':
-        return main.addBulk(request.block);
+        main.addBulk(request.block);
+        // Its memory goes back.
+        return request.block;
       case 'bulk-end':
         return main.endBulk(request.keep);
       case 'begin':
@@ -132,15 +134,19 @@ function serve(main: SqliteConnection): void {
       return;
     }
     let replies: SqliteReply[] = [];
+    let given: ArrayBuffer[] = [];
     let since = performance.now();
     for (const request of requests) {
-      replies.push(answer(request));
+      const reply = answer(request);
+      replies.push(reply);
+      if (request.op.op === 'rows' && 'value' in reply) given.push(request.op.block.buffer);
       if (performance.now() - since < REPLY_DELAY) continue;
-      port.postMessage(replies);
+      port.postMessage(replies, given);
       replies = [];
+      given = [];
       since = performance.now();
     }
-    if (replies.length > 0) port.postMessage(replies);
+    if (replies.length > 0) port.postMessage(replies, given);
   });
 }
 

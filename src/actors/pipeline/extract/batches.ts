@@ -1,5 +1,6 @@
 /** Rows of the source as bytes of the files, batch by batch. Worker thread. */
 import type { SqlRow, SqlValue, Store } from '../../../store/driver.js';
+import type { MemoryPool } from '../../../store/memory-pool.js';
 import { checkWidth, type Query } from './plan.js';
 import type { Renderer } from './render.js';
 import type { Settings } from './settings.js';
@@ -14,6 +15,8 @@ export interface Batch {
   bytes(from: number, to: number): Buffer;
   key(row: number): SqlValue;
   time(row: number): SqlValue;
+  /** The batch is done with, and its memory was not handed on. */
+  release(): void;
 }
 
 /** What reading needs to know of a run. */
@@ -22,13 +25,14 @@ export type Reader = Pick<StageRun, 'progress' | 'signal'>;
 /** The stage shows that it lives this often (ms) while it waits for the database, up to the deadline of the query. */
 const BEAT = 3_000;
 
-/** @param choose leaves out rows; absent: all are sent. @throws StageError, StoreError */
+/** @param memory batches are written into, where the database can. @param choose leaves out rows; absent: all are sent. @throws StageError, StoreError */
 export async function* batchesOf(
   store: Store,
   query: Query,
   settings: Settings,
   render: Renderer,
   run: Reader,
+  memory: MemoryPool,
   choose?: (rows: readonly SqlRow[]) => readonly SqlRow[],
 ): AsyncGenerator<Batch> {
   const { fields, lengths, params, keyAt, lagAt, encode, utf8 } = settings;
@@ -36,7 +40,7 @@ export async function* batchesOf(
   if (store.streamXml !== undefined && choose === undefined && settings.timeFields.size === 0) {
     const values = [...new Set([keyAt, lagAt])].filter((at) => at !== undefined).sort((a, b) => a - b);
     const [keyIn, lagIn] = [values.indexOf(keyAt ?? -1), values.indexOf(lagAt ?? -1)];
-    const xml = { tags: fields, lengths, escape: params.escape, values };
+    const xml = { tags: fields, lengths, escape: params.escape, values, memory };
     for await (const batch of watched(store.streamXml(query.sql, query.binds, xml, options), run)) {
       checkWidth(settings, batch.columns);
       const { ends } = batch;
@@ -49,6 +53,7 @@ export async function* batchesOf(
         },
         key: (row) => batch.values[row]?.[keyIn] ?? null,
         time: (row) => batch.values[row]?.[lagIn] ?? null,
+        release: () => memory.give(batch.bytes.buffer),
       };
     }
     return;
@@ -62,6 +67,7 @@ export async function* batchesOf(
       bytes: (from, to) => encode(render(rows, from, to)),
       key: (row) => rows[row]?.[keyAt ?? -1] ?? null,
       time: (row) => rows[row]?.[lagAt ?? -1] ?? null,
+      release: () => undefined,
     };
   }
 }

@@ -1,6 +1,7 @@
 /** One pass over the rows: from the database's batches to the files of steps. Worker thread. */
 import { reasonOf } from '../../../runtime/errors.js';
 import type { SqlRow, SqlValue, Store } from '../../../store/driver.js';
+import { MemoryPool } from '../../../store/memory-pool.js';
 import { batchesOf, type Batch } from './batches.js';
 import type { FileNames, Memory } from './memory.js';
 import type { Outbox } from './outbox.js';
@@ -37,10 +38,13 @@ export interface PassOptions {
 
 /** A step ends after this time (ms) too, so that the rows of a slow query do not wait for the whole. */
 const STEP_TIME = 30_000;
+/** Memory of written lines that is kept for the next ones. */
+const KEPT_BYTES = 8 << 20;
 /** A step that waits longer (ms) for the one before it, which waits for room, lets the cursor go. */
 const PATIENCE = 5_000;
 
 export class Pass {
+  private readonly memory = new MemoryPool(KEPT_BYTES);
   private writer: FileWriter | undefined;
   private folder: string | undefined;
   private started = 0;
@@ -69,7 +73,7 @@ export class Pass {
     sent?.begin(BigInt(from ?? 0), this.key === undefined ? undefined : BigInt(this.key));
     try {
       const choose = sent && ((rows: readonly SqlRow[]) => this.unsent(sent, rows));
-      for await (const batch of batchesOf(store, query, settings, render, this.run, choose)) {
+      for await (const batch of batchesOf(store, query, settings, render, this.run, this.memory, choose)) {
         if (this.run.signal.aborted) return await this.stop();
         this.run.counts.rowsIn += batch.read;
         this.run.progress();
@@ -104,6 +108,7 @@ export class Pass {
 
   private async take(batch: Batch): Promise<'on' | 'again'> {
     const { keyAt, lagAt } = this.options.settings;
+    let handedOn = false;
     for (let at = 0; at < batch.count;) {
       const next = keyAt === undefined ? undefined : this.keyOf(batch.key(at));
       if (this.mayEnd(next) && (await this.endStep(false)) === 'again') {
@@ -112,12 +117,14 @@ export class Pass {
       }
       const writer = await this.begin();
       const to = Math.min(batch.count, at + writer.roomInFile);
-      const behind = writer.add(batch.bytes(at, to), to - at, at === 0 && to === batch.count);
+      handedOn = at === 0 && to === batch.count;
+      const behind = writer.add(batch.bytes(at, to), to - at, handedOn);
       if (keyAt !== undefined) this.note(batch, at, to);
       if (lagAt !== undefined) this.noteTimes(batch, at, to);
       if (behind !== undefined) await behind;
       at = to;
     }
+    if (!handedOn) batch.release();
     return 'on';
   }
 
@@ -143,6 +150,7 @@ export class Pass {
       nextName: () => names.next(),
       fileRows,
       sync,
+      memory: this.memory,
     });
     return this.writer;
   }

@@ -4,11 +4,14 @@
  */
 import { join } from 'node:path';
 import type { FileThread } from '../../../runtime/file-thread.js';
+import type { MemoryPool } from '../../../store/memory-pool.js';
 
 const HEAD = '<data>\n';
 const FOOT = '</data>\n';
 /** Bytes handed over at once. */
 const PIECE_BYTES = 256 * 1024;
+/** Lines of less than this are copied into memory of just their size. */
+const SMALL_BYTES = 16 * 1024;
 const MAX_BYTES_ON_THE_WAY = 16 << 20;
 const MAX_FILES_ON_THE_WAY = 32;
 
@@ -21,6 +24,8 @@ export interface FileWriterOptions {
   readonly fileRows: number;
   /** A file is on the disk before it counts as written. */
   readonly sync: boolean;
+  /** Takes the memory of lines that are written. */
+  readonly memory: MemoryPool;
 }
 
 interface OpenFile {
@@ -61,7 +66,7 @@ export class FileWriter {
   add(lines: Uint8Array, rows: number, ours: boolean): Promise<void> | undefined {
     if (this.failure !== undefined) throw this.failure.error;
     const file = (this.current ??= this.begin());
-    this.pieces.push(ours && movable(lines) ? lines : new Uint8Array(lines));
+    this.pieces.push(ours && movable(lines) ? (lines as Uint8Array<ArrayBuffer>) : this.copy(lines));
     this.pieceBytes += lines.length;
     file.rows += rows;
     this.rows += rows;
@@ -83,6 +88,13 @@ export class FileWriter {
     this.current = undefined;
     if (current !== undefined) await this.options.thread.drop(current.path).catch(() => undefined);
     await Promise.all(this.onTheWay);
+  }
+
+  private copy(lines: Uint8Array): Uint8Array<ArrayBuffer> {
+    if (lines.length < SMALL_BYTES) return new Uint8Array(lines);
+    const copy = new Uint8Array(this.options.memory.take(lines.length), 0, lines.length);
+    copy.set(lines);
+    return copy;
   }
 
   private get behind(): boolean {
@@ -113,13 +125,14 @@ export class FileWriter {
 
   private flush({ path }: OpenFile, end: boolean): void {
     const { pieces, pieceBytes: size } = this;
-    const { thread, sync } = this.options;
+    const { thread, sync, memory } = this.options;
     this.pieces = [];
     this.pieceBytes = 0;
     this.bytes += size;
     this.bytesOnTheWay += size;
     const writing = thread
       .append(path, pieces, { end, sync })
+      .then((blocks) => blocks.forEach((block) => memory.give(block)))
       .catch((error: unknown) => void (this.failure ??= { error }))
       .then(() => {
         this.bytesOnTheWay -= size;
@@ -130,7 +143,9 @@ export class FileWriter {
   }
 }
 
-/** Small Buffers share their memory with others. */
-function movable(lines: Uint8Array): lines is Uint8Array<ArrayBuffer> {
-  return lines.buffer instanceof ArrayBuffer && lines.buffer.byteLength >= PIECE_BYTES / 8;
+/** Small Buffers share their memory with others; and a few lines are not to hold on to a large one. */
+function movable({ buffer, length }: Uint8Array): boolean {
+  return (
+    buffer instanceof ArrayBuffer && buffer.byteLength >= PIECE_BYTES / 8 && length * 4 >= buffer.byteLength
+  );
 }

@@ -128,8 +128,9 @@ export class DoneFiles {
   }
 
   /** The file is no longer in the folder. */
-  moved(file: FileIdentity): void {
-    this.gone.push(file);
+  moved({ name, size, mtimeMs, hash }: FileIdentity): void {
+    // Nothing else of it: it waits here for hundreds of others.
+    this.gone.push({ name, size, mtimeMs, hash });
   }
 
   /**

@@ -142,7 +142,8 @@ export class FileLoader {
       const loaded = fresh.map((file) => ({ ...file, rowsIn: file.rows, rowsRejected: file.rejects.length }));
       if (fresh.length > 0) await this.env.done.add(store, tx, loaded, run.runId);
       const rejected = fresh.reduce((sum, file) => sum + file.rejects.length, 0);
-      return { loaded, known: [...known], rows, rejected, result };
+      // Without their rows: those are not needed any more.
+      return { loaded: fresh.map(identityOf), known: [...known].map(identityOf), rows, rejected, result };
     });
     run.counts.bytes += outcome.loaded.reduce((sum, { size }) => sum + size, 0);
     return outcome;
@@ -317,6 +318,10 @@ export class FileLoader {
   private readLimits(): { readonly maxBytes: number; readonly maxRatio: number } {
     return { maxBytes: this.env.settings.max_file_size, maxRatio: this.env.settings.max_ratio };
   }
+}
+
+function identityOf({ name, size, mtimeMs, hash, file }: HashedFile): HashedFile {
+  return { name, size, mtimeMs, hash, file };
 }
 
 function* piecesOf(files: readonly PreparedFile[]): Generator<Buffer> {

@@ -2,6 +2,7 @@
 import { createHash, type Hash } from 'node:crypto';
 import { open, type FileHandle } from 'node:fs/promises';
 import { createGunzip } from 'node:zlib';
+import { MemoryPool } from '../../../store/memory-pool.js';
 import { reasonOf } from '../../../runtime/errors.js';
 import type { ClaimedFile } from '../stage/file-claims.js';
 import { BadFileError } from './table.js';
@@ -21,6 +22,8 @@ export class ChangingFileError extends Error {
 }
 
 const PIECE = 512 << 10;
+/** One file is read ahead while another is loaded. */
+const memory = new MemoryPool(2 * PIECE);
 /** What a .gz may unfold to whatever its size. */
 const FREE = 16 << 20;
 /** Errors of the machine, not of the file. */
@@ -63,18 +66,23 @@ export class FileReader {
   }
 
   private async *raw(handle: FileHandle): AsyncGenerator<Buffer> {
-    const buffer = Buffer.allocUnsafe(Math.min(PIECE, this.file.size + 1));
+    const block = memory.take(PIECE);
+    const buffer = Buffer.from(block, 0, PIECE);
     let total = 0;
-    for (;;) {
-      const { bytesRead } = await handle.read(buffer, 0, buffer.length).catch(unreadable);
-      if (bytesRead === 0) return;
-      total += bytesRead;
-      // It grows faster than it is read: there would be no end.
-      if (total > this.file.size) throw new ChangingFileError(this.file.name);
-      const piece = buffer.subarray(0, bytesRead);
-      this.hasher.update(piece);
-      this.taken(bytesRead);
-      yield piece;
+    try {
+      for (;;) {
+        const { bytesRead } = await handle.read(buffer, 0, buffer.length).catch(unreadable);
+        if (bytesRead === 0) return;
+        total += bytesRead;
+        // It grows faster than it is read: there would be no end.
+        if (total > this.file.size) throw new ChangingFileError(this.file.name);
+        const piece = buffer.subarray(0, bytesRead);
+        this.hasher.update(piece);
+        this.taken(bytesRead);
+        yield piece;
+      }
+    } finally {
+      memory.give(block);
     }
   }
 
