@@ -3,7 +3,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from 'vitest';
 import { createStage } from '../../src/actors/pipeline/load.js';
 import { runOnce, type RunResult, type Stage } from '../../src/actors/pipeline/stage/run.js';
-import { openStore, type SqlRunner, type Store } from '../../src/store/driver.js';
+import { openStore, type Store } from '../../src/store/driver.js';
+import { deadlocked } from '../support/deadlock.js';
 import { file, LoadFixture, names, OBS_TABLE, record } from '../support/load-fixture.js';
 import { have, mariadb, postgres } from '../support/servers.js';
 
@@ -16,12 +17,6 @@ afterEach(async () => {
   await f?.remove();
   f = stage = other = undefined;
 });
-
-const WAITING = {
-  mysql: `SELECT count(*) FROM information_schema.innodb_trx JOIN information_schema.processlist p ON p.id = trx_mysql_thread_id
-    WHERE trx_state = 'LOCK WAIT' AND p.db = DATABASE()`,
-  postgres: `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`,
-};
 
 /** Rows 'a' to 'z': the load comes to the first before the last. */
 const there = (...ids: readonly string[]): string =>
@@ -63,16 +58,6 @@ const WAYS: readonly (readonly [string, Way])[] = [
   ],
 ];
 
-/** InnoDB takes the cheaper transaction for its victim, and rather one that has not changed tables without transactions. */
-async function gainWeight(tx: SqlRunner, mysql: boolean): Promise<void> {
-  if (mysql) {
-    await tx.execute('CREATE TEMPORARY TABLE T_MEMORY (n INTEGER) ENGINE=MEMORY');
-    await tx.execute('INSERT INTO T_MEMORY VALUES (1)');
-  }
-  const rows = Array.from({ length: 3_000 }, (_, n) => [n]);
-  await tx.batch('INSERT INTO T_WEIGHT (n) VALUES (?)', rows);
-}
-
 for (const [server, present, fresh] of [
   ['MariaDB', have.mariadb, mariadb],
   ['PostgreSQL', have.postgres, postgres],
@@ -85,20 +70,12 @@ for (const [server, present, fresh] of [
     ): Promise<{ on: LoadFixture; load: () => Promise<RunResult> }> {
       const url = await fresh();
       const on = (f = await LoadFixture.make(url + settings));
-      await on.sql(OBS_TABLE, 'CREATE TABLE T_WEIGHT (n INTEGER)', there(...way.before));
+      await on.sql(OBS_TABLE, there(...way.before));
       other = await openStore(url);
       const env = on.env(way.written);
       stage = createStage(env);
       const keep = { run: stage.run.bind(stage) };
       return { on, load: () => runOnce(() => keep, env, { dryRun: false, ledgerUrl: undefined }) };
-    }
-
-    /** The load waits for a row. Asked outside of any transaction. */
-    async function waits(): Promise<void> {
-      const sql = WAITING[(other as Store).dialect.name as keyof typeof WAITING];
-      const waiting = async (): Promise<number> => Number((await other?.query(sql))?.rows[0]?.[0]);
-      // InnoDB shows old news to those who ask more often than ten times a second.
-      await expect.poll(waiting, { timeout: 4_000, interval: 150 }).toBeGreaterThan(0);
     }
 
     async function isLoadedOnce(on: LoadFixture, count: number): Promise<void> {
@@ -135,19 +112,9 @@ for (const [server, present, fresh] of [
             await on.put('A_1.xml', file(...['a', 'z'].map((obtid, t) => record({ obtid, t }))));
             await on.put('A_2.xml', file(record({ obtid: 'm', t: 2 }), record({ obtid: 'n', t: 3 })));
           } else await files(on);
-          let running: Promise<RunResult> | undefined;
-          const undone = new Error('undone');
-          const holding = (other as Store).transaction(async (tx) => {
-            await gainWeight(tx, server === 'MariaDB');
-            await tx.execute(way.last);
-            running = load();
-            await waits();
-            await tx.execute(way.first);
-            expect(await running).toMatchObject({ state: 'failed', retryable: true });
-            throw undone;
-          });
-          await expect(holding).rejects.toBe(undone);
-          expect(String((await running)?.error)).toMatch(/deadlock/i);
+          const result = await deadlocked(on.url, way, load);
+          expect(result).toMatchObject({ state: 'failed', retryable: true });
+          expect(String(result.error)).toMatch(/deadlock/i);
           expect(await on.sql('SELECT * FROM switchyard_files')).toEqual([]);
           expect(await load()).toMatchObject({
             state: 'ok',
@@ -163,20 +130,12 @@ for (const [server, present, fresh] of [
         const many = Array.from({ length: 20_000 }, (_, n) => record({ obtid: n, t: 1 }));
         const bad = record({ obtid: 'bad', t: 950 });
         await on.put('A.xml', file(record({ obtid: 'a', t: 1 }), bad, ...many, record({ obtid: 'z', t: 4 })));
-        let running: Promise<RunResult> | undefined;
-        const undone = new Error('undone');
-        const holding = (other as Store).transaction(async (tx) => {
-          await gainWeight(tx, server === 'MariaDB');
-          running = load();
+        const locks = { last: lock('z'), first: lock('a') };
+        const result = await deadlocked(on.url, locks, load, async () => {
           while (on.events('load.careful').length === 0) await sleep(1);
-          await tx.execute(lock('z'));
-          await waits();
-          await tx.execute(lock('a'));
-          expect(await running).toMatchObject({ state: 'failed', retryable: true });
-          throw undone;
         });
-        await expect(holding).rejects.toBe(undone);
-        expect(String((await running)?.error)).toMatch(/deadlock/i);
+        expect(result).toMatchObject({ state: 'failed', retryable: true });
+        expect(String(result.error)).toMatch(/deadlock/i);
         expect(await load()).toMatchObject({
           state: 'ok',
           counts: { files: 1, rowsIn: 20_003, rowsRejected: 1 },
