@@ -67,12 +67,13 @@ for (const [name, there, own] of SERVERS) {
           await underWay(f);
           await sleep(Math.random() * 150);
           await server.kill();
+          // Killed between two transactions, the next one waits for the server.
+          await server.restart();
           const result = await running;
           if (result.state === 'failed') {
             failed++;
             expect(result.retryable).toBe(true);
           }
-          await server.restart();
         }
         await expect.poll(async () => (await load()).state).toBe('ok');
       } finally {

@@ -71,7 +71,10 @@ export class FilesAway {
   private async moveAll(files: readonly HashedFile[], run: StageRun): Promise<void> {
     for (let at = 0; at < files.length; at += AT_ONCE) {
       const some = files.slice(at, at + AT_ONCE);
-      await Promise.all(some.map(({ file }) => this.move(file, run)));
+      // All of them come to their end: a run that has failed leaves nothing at work.
+      const moves = await Promise.allSettled(some.map(({ file }) => this.move(file, run)));
+      const failed = moves.find((move) => move.status === 'rejected');
+      if (failed !== undefined) throw failed.reason;
       for (const file of some) this.done.moved(file);
     }
   }
