@@ -20,9 +20,9 @@ import {
   writeSync,
   type Stats,
 } from 'node:fs';
+import { randomBytes } from 'node:crypto';
 import { dirname } from 'node:path';
 import { pipeline } from 'node:stream/promises';
-import { threadId } from 'node:worker_threads';
 import { createGzip, gzipSync } from 'node:zlib';
 import { syncFolder, TEMP_SUFFIX } from './atomic-file.js';
 import { reasonOf } from './errors.js';
@@ -46,6 +46,16 @@ export interface GzipFilesResult {
 const WHOLE_BYTES = 16 << 20;
 /** So many are made durable together. */
 const HANDFUL = 64;
+
+/** The original of a file that `gzipFiles` has not named FILE.gz yet; undefined for any other name. */
+export function originalOfTemp(name: string): string | undefined {
+  return TEMP.exec(name)?.[1];
+}
+
+/** Nobody else's: processes of two containers may have one number. */
+const tempOf = (file: string): string =>
+  `${file}.gz.${process.pid}-${randomBytes(6).toString('hex')}${TEMP_SUFFIX}`;
+const TEMP = /^(.+)\.gz\.\d+-[0-9a-f]+\.tmp$/s;
 
 interface Packed {
   readonly file: string;
@@ -80,8 +90,8 @@ export async function gzipFiles({ files, level = 6 }: GzipFilesJob): Promise<rea
 async function pack(file: string, level: number): Promise<Packed> {
   const before = lstatSync(file);
   if (!before.isFile()) throw new Error('it is not a regular file');
-  const temp = `${file}.gz.${process.pid}-${threadId}${TEMP_SUFFIX}`;
-  const fd = openSync(temp, 'w', 0o600);
+  const temp = tempOf(file);
+  const fd = openSync(temp, 'wx', 0o600);
   try {
     if (before.size <= WHOLE_BYTES) {
       writeFileSync(fd, gzipSync(readFileSync(file), { level }));

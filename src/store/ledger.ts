@@ -226,6 +226,17 @@ export class Ledger {
     return id === null ? undefined : Number(id);
   }
 
+  /** Whether neither this run of the stage nor a later one came to its end: killed, failed, stopped. False for a run that is not known. */
+  async cutOff(stage: string, id: number): Promise<boolean> {
+    // A run that was stopped is ok with a message.
+    const found = await this.store.query(
+      `SELECT min(id), sum(CASE WHEN state = 'ok' AND message IS NULL THEN 1 ELSE 0 END) FROM runs WHERE stage = ? AND id >= ?`,
+      [stage, id],
+    );
+    const [oldest, ended] = (found.rows[0] ?? []).map(Number);
+    return oldest === id && ended === 0;
+  }
+
   /** What the stage kept under this name. */
   async recall(stage: string, name: string): Promise<string | undefined> {
     const found = await this.store.query('SELECT value FROM stage_state WHERE stage = ? AND name = ?', [

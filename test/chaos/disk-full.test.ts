@@ -3,17 +3,7 @@
  * otherwise.
  */
 import { spawnSync } from 'node:child_process';
-import {
-  mkdirSync,
-  readdirSync,
-  rmSync,
-  statfsSync,
-  writeFileSync,
-  writeSync,
-  openSync,
-  closeSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, readdirSync, statfsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from 'vitest';
@@ -21,47 +11,13 @@ import { inventObservation } from '../../src/actors/pipeline/generate.js';
 import { formatObservations } from '../../src/protocol/observations.js';
 import { openStore } from '../../src/store/driver.js';
 import { PacketClient } from '../support/packet-client.js';
+import { fillDisk, makeRoom, mayMount, mountDisk, unmountAll } from '../support/small-disk.js';
 import { packetSections, useWorkspace, type Sections, type Workspace } from '../support/program.js';
 
 const ROWS = 30_000;
 const TIME = '20260101000000';
 
-const mounted: string[] = [];
-/** @returns false when it may not */
-function mount(folder: string, megabytes: number): boolean {
-  mkdirSync(folder, { recursive: true });
-  const { status } = spawnSync('mount', ['-t', 'tmpfs', '-o', `size=${megabytes}m`, 'tmpfs', folder]);
-  if (status === 0) mounted.push(folder);
-  return status === 0;
-}
-function unmountAll(): void {
-  for (const folder of mounted.splice(0)) spawnSync('umount', ['-l', folder]);
-}
-function mayMount(): boolean {
-  const folder = join(tmpdir(), `mount-try-${process.pid}`);
-  const may = mount(folder, 1);
-  unmountAll();
-  rmSync(folder, { recursive: true, force: true });
-  return may;
-}
-
 const able = mayMount();
-if (!able) console.error('!!! no permission to mount a tmpfs: the tests of a full disk are skipped');
-
-/** Takes every last byte. */
-function fill(folder: string, file = 'ballast'): void {
-  const fd = openSync(join(folder, file), 'a');
-  for (const size of [1 << 20, 1 << 12, 1]) {
-    const piece = Buffer.alloc(size, 1);
-    try {
-      for (;;) if (writeSync(fd, piece) < size) break;
-    } catch (thrown) {
-      if ((thrown as NodeJS.ErrnoException).code !== 'ENOSPC') throw thrown;
-    }
-  }
-  closeSync(fd);
-}
-const makeRoom = (folder: string): void => rmSync(join(folder, 'ballast'));
 
 const workspace = useWorkspace();
 const clients: PacketClient[] = [];
@@ -99,7 +55,7 @@ describe.runIf(able)('a full disk', () => {
     { timeout: 90_000 },
     async () => {
       const small = workspace().file('small');
-      mount(small, 24);
+      mountDisk(small, 24);
       mkdirSync(join(small, 'in'));
       workspace().conf(packetSections({}, { store: 'sqlite:small/accounts.db' }), LOAD);
       const program = await workspace().start();
@@ -110,7 +66,7 @@ describe.runIf(able)('a full disk', () => {
       const records = Array.from({ length: ROWS }, (_, n) => inventObservation(String(10_000 + n), TIME));
       writeFileSync(join(small, 'in', 'B.csv.tmp'), formatObservations('csv', records.slice(0, ROWS / 2)));
       writeFileSync(join(small, 'in', 'C.xml.tmp'), formatObservations('xml', records.slice(ROWS / 2)));
-      fill(small);
+      fillDisk(small);
       expect(statfsSync(small).bavail).toBe(0);
       spawnSync('sh', ['-c', 'cd "$0" && mv B.csv.tmp B.csv && mv C.xml.tmp C.xml', join(small, 'in')]);
 
@@ -152,7 +108,7 @@ describe.runIf(able)('a full disk', () => {
 
   it('that fills up in the middle of a file leaves nothing of it behind', { timeout: 90_000 }, async () => {
     const small = workspace().file('small');
-    mount(small, 6);
+    mountDisk(small, 6);
     mkdirSync(join(small, 'in'));
     workspace().conf(LOAD, { 'stage load-obs': { path: 'in' } });
     mkdirSync(workspace().file('in'));
@@ -175,7 +131,7 @@ describe.runIf(able)('a full disk', () => {
 
   it('under the log costs log lines only, and the log says how many', { timeout: 60_000 }, async () => {
     const small = workspace().file('small');
-    mount(small, 1);
+    mountDisk(small, 1);
     workspace().conf(packetSections(), {
       log: { file: 'small/s.log', level: 'debug', buffer: '64k' },
     });
@@ -183,7 +139,7 @@ describe.runIf(able)('a full disk', () => {
     const log = (): string => workspace().read('small/s.log');
     await expect.poll(() => readdirSync(small), { timeout: 20_000 }).toContain('s.log');
     await expect.poll(log, { timeout: 20_000 }).toContain('process.ready');
-    fill(small);
+    fillDisk(small);
     for (let n = 0; n < 600; n++)
       expect((await program.admin(`log level debug nobody-${n % 7}`)).ok).toBe(true);
     const dump = await program.ask<{ log: { failing: boolean; dropped: number } }>('dump');
@@ -202,8 +158,8 @@ describe.runIf(able)('a full disk', () => {
 
   it('refuses to start on it and says why', async () => {
     const small = workspace().file('small');
-    mount(small, 1);
-    fill(small);
+    mountDisk(small, 1);
+    fillDisk(small);
     workspace().conf(packetSections({}, { store: 'sqlite:small/accounts.db' }));
     const program = workspace().launch();
     expect((await program.exited).code).toBeGreaterThan(0);

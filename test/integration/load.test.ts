@@ -6,7 +6,7 @@ import { createStage } from '../../src/actors/pipeline/load.js';
 import { runOnce } from '../../src/actors/pipeline/stage/run.js';
 import { openStore } from '../../src/store/driver.js';
 import { file, LoadFixture, names, OBS_TABLE, record } from '../support/load-fixture.js';
-import { have, mariadb, ownMariadb, postgres } from '../support/servers.js';
+import { have, mariadb, postgres } from '../support/servers.js';
 
 let f: LoadFixture | undefined;
 afterEach(async () => {
@@ -175,39 +175,3 @@ for (const [server, there, fresh] of SERVERS) {
     });
   });
 }
-
-describe.skipIf(!have.mariadb)('the load stage and a server that is killed', { timeout: 240_000 }, () => {
-  it('loses no row and brings none twice', async () => {
-    const server = await ownMariadb();
-    try {
-      f = await LoadFixture.make(server.url);
-      await f.sql('CREATE TABLE T_OBS (obtid VARCHAR(10), ddatetime DATETIME, t INT, name VARCHAR(40))');
-      const count = 120;
-      for (let i = 0; i < count; i++) {
-        const records = Array.from({ length: 500 }, (_, n) => record({ obtid: i * 500 + n, t: n }));
-        await f.put(`A_${String(i).padStart(3, '0')}.xml`, file(...records));
-      }
-      let failed = 0;
-      for (let round = 0; round < 40; round++) {
-        const running = f.load({ mode: 'insert', group_files: '8' });
-        await new Promise((resolve) => setTimeout(resolve, Math.random() * 400));
-        if (round < 5) {
-          await server.kill();
-          const result = await running;
-          if (result.state === 'failed') {
-            failed++;
-            expect(result.retryable).toBe(true);
-          }
-          await server.restart();
-        } else if ((await running).state === 'ok') break;
-      }
-      expect(failed).toBeGreaterThan(0);
-      const [row] = await f.sql('SELECT count(*), count(DISTINCT obtid) FROM T_OBS');
-      expect(row?.map(Number)).toEqual([count * 500, count * 500]);
-      expect(await names(f.inbox)).toEqual([]);
-      expect(await names(`${f.inbox}-done`)).toHaveLength(count);
-    } finally {
-      await server.stop();
-    }
-  });
-});

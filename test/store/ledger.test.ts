@@ -67,6 +67,23 @@ for (const { name, present, fresh, clean } of DATABASES) {
       expect(await ledger.list({ stage: 'rare' })).toHaveLength(1);
     });
 
+    it('knows whether a run was cut off and nothing has made up for it yet', async () => {
+      const ledger = await Ledger.open(store);
+      const first = await ledger.begin('a');
+      const other = await ledger.begin('b');
+      const second = await ledger.begin('a');
+      expect(await ledger.cutOff('a', first)).toBe(true);
+      await ledger.finish(second, 'failed', NO_COUNTS, { message: 'no' });
+      const third = await ledger.begin('a');
+      await ledger.finish(third, 'ok', NO_COUNTS, { message: 'stopped' });
+      await ledger.finish(other, 'ok', NO_COUNTS);
+      expect(await ledger.cutOff('a', first)).toBe(true);
+      await ledger.finish(await ledger.begin('a'), 'ok', NO_COUNTS);
+      expect(await ledger.cutOff('a', first)).toBe(false);
+      expect(await ledger.cutOff('a', other)).toBe(false);
+      expect(await ledger.cutOff('a', 1_000)).toBe(false);
+    });
+
     it('marks the run of a stage that begins anew as interrupted', async () => {
       const ledger = await Ledger.open(store);
       const crashed = await ledger.begin('a');

@@ -126,6 +126,12 @@ describe('errors', () => {
       (n) => server(n).code,
     );
     expect(codes).toEqual(['DUPLICATE', 'BUSY', 'BUSY', 'NO_TABLE', 'CONSTRAINT', 'BIND', 'CONSTRAINT', 'LOST', 'FULL', 'CANCELLED', 'TIMEOUT', 'SYNTAX', 'OPEN', 'DATABASE']); // prettier-ignore
+    const full = [
+      server(1030, 'Got error 28 "No space left on device" from storage engine InnoDB'),
+      server(3, `Error writing file '/tmp/MLx' (Errcode: 28 "No space left on device")`),
+      server(1030, 'Got error 128 from storage engine'),
+    ];
+    expect(full.map(({ code }) => code)).toEqual(['FULL', 'FULL', 'DATABASE']);
     expect(
       storeError(Object.assign(new Error('read ECONNRESET'), { code: 'ECONNRESET', errno: -104 })).code,
     ).toBe('LOST');

@@ -12,6 +12,7 @@ export function fakeRun(given: Partial<StageRun> = {}): StageRun {
     progress: () => undefined,
     expect: () => undefined,
     runId: undefined,
+    cutOff: async () => false,
     state: {
       get: async (key) => kept.get(key),
       set: async (key, value) => void kept.set(key, value),

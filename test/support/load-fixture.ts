@@ -35,6 +35,11 @@ export class LoadFixture {
     return made;
   }
 
+  /** The same folders with another database. */
+  at(url: string): LoadFixture {
+    return new LoadFixture(this.root, url);
+  }
+
   async remove(): Promise<void> {
     await rm(this.root, { recursive: true, force: true });
   }

@@ -17,6 +17,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { mountDisk, unmountDisk } from './small-disk.js';
 
 /** Set by global-setup.ts: the folder of this test run. */
 export const RUN_FOLDER = 'TEST_SERVERS_FOLDER';
@@ -52,15 +53,17 @@ export class ServerProcess {
   readonly identity: { uid?: number; gid?: number };
   private child: ChildProcess | undefined;
 
-  /** @param folder made here; must not exist */
+  /** @param folder made here; must not exist. @param disk megabytes of a disk of its own, for which we have to be root */
   constructor(
     readonly recipe: ServerRecipe,
     readonly folder: string,
     readonly port: number,
     readonly password: string,
+    disk?: number,
   ) {
     this.identity = identityOf(recipe.user);
     mkdirSync(folder, { mode: 0o711 });
+    if (disk !== undefined && !mountDisk(folder, disk)) throw new Error('no permission to mount a disk');
     const { uid, gid } = this.identity;
     if (uid !== undefined && gid !== undefined) chownSync(folder, uid, gid);
     recipe.prepare(this);
@@ -160,7 +163,10 @@ export function killServer(folder: string): number[] {
 /** Ends every server of a test run and removes its folder. */
 export function removeRun(folder: string): void {
   if (!existsSync(folder)) return;
-  for (const name of readdirSync(folder)) killServer(join(folder, name));
+  for (const name of readdirSync(folder)) {
+    killServer(join(folder, name));
+    unmountDisk(join(folder, name));
+  }
   rmSync(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
 }
 

@@ -14,6 +14,7 @@ import pg from 'pg';
 import { findProgram } from './find-program.mjs';
 import { freePort } from './program.js';
 import { MARIADB, POSTGRES, REDIS } from './server-recipes.js';
+import { unmountDisk } from './small-disk.js';
 import { runFolder, ServerProcess, type ServerRecipe } from './server-process.js';
 
 interface Shared {
@@ -42,14 +43,16 @@ export const have = {
   },
 };
 
-async function launch(recipe: ServerRecipe, folder: string): Promise<ServerProcess> {
+async function launch(recipe: ServerRecipe, folder: string, disk?: number): Promise<ServerProcess> {
   for (let attempt = 1; ; attempt++) {
-    const server = new ServerProcess(recipe, folder, await freePort(), randomBytes(8).toString('hex'));
+    const password = randomBytes(8).toString('hex');
+    const server = new ServerProcess(recipe, folder, await freePort(), password, disk);
     try {
       await server.start();
       return server;
     } catch (error) {
       // Somebody else may have taken the port in between.
+      unmountDisk(folder);
       rmSync(folder, { recursive: true, force: true });
       if (attempt === 3) throw error;
     }
@@ -143,6 +146,8 @@ export async function redis(): Promise<string> {
 export interface OwnServer {
   /** Of a fresh database. */
   readonly url: string;
+  /** All it writes is in there. */
+  readonly folder: string;
   /** As a power cut would; what was committed is there after `restart`. */
   kill(): Promise<void>;
   /** The same port and data again. */
@@ -154,22 +159,26 @@ export interface OwnServer {
 export interface OwnOptions {
   /** Further arguments for the server's command line: `--max-connections=5`, `-c`, `deadlock_timeout=10ms`. */
   readonly args?: readonly string[];
+  /** Megabytes of a disk of its own for all it writes; see small-disk.ts. */
+  readonly disk?: number;
 }
 
 async function own(
   recipe: ServerRecipe,
-  { args = [] }: OwnOptions,
+  { args = [], disk }: OwnOptions,
   fresh: (server: Shared) => Promise<string>,
 ): Promise<OwnServer> {
   const extended = { ...recipe, command: (server: ServerProcess) => [...recipe.command(server), ...args] };
   const folder = join(runFolder(), `${recipe.name}-${randomBytes(4).toString('hex')}`);
-  const server = await launch(extended, folder);
+  const server = await launch(extended, folder, disk);
   return {
     url: await fresh(server),
+    folder,
     kill: () => server.kill(),
     restart: () => server.start(),
     stop: async () => {
       await server.kill();
+      unmountDisk(folder);
       rmSync(folder, { recursive: true, force: true });
     },
   };

@@ -3,17 +3,17 @@
  * key. Files and position move together, step by step (extract-outbox.ts): a crash at any moment neither loses a row nor
  * sends one twice. Worker thread.
  */
-import { createHash } from 'node:crypto';
 import { access, constants, stat } from 'node:fs/promises';
 import { timeDigits } from '../../protocol/observations.js';
 import { StoreError, type RowSet, type Store } from '../../store/driver.js';
 import { beating, optionsOf, watched } from './extract/batches.js';
-import { FileNames, keyFromText, keyToText, type FullProgress } from './extract/memory.js';
+import { freshMemory, FileNames, keyFromText, keyToText } from './extract/memory.js';
 import { Outbox } from './extract/outbox.js';
 import { planOf, type Plan, type Query, type SqlKey } from './extract/plan.js';
 import { inFile, inLedger, inStore, type PositionKeeper } from './extract/position.js';
 import { Pass, type PassOptions } from './extract/read.js';
 import { rowRenderer, type Renderer } from './extract/render.js';
+import { sentAlready, signatureOf, unfinished } from './extract/resume.js';
 import { Room } from './extract/room.js';
 import { settingsOf, type ExtractParams, type Settings } from './extract/settings.js';
 import { integerOf, SentKeys } from './extract/window.js';
@@ -40,6 +40,8 @@ class Extract implements Stage {
   private readonly render: Renderer;
   private readonly keeper: PositionKeeper | undefined;
   private state = NO_STATE;
+  /** Run that came to its end in this process, whatever the ledger knows of it. */
+  private whole: number | undefined;
 
   constructor(private readonly env: StageEnv) {
     const params = (this.params = env.params as unknown as ExtractParams);
@@ -165,7 +167,7 @@ class Extract implements Stage {
           position: String(position),
           keys: sent.toText(position - overlap, BigInt(key)),
         };
-        return { position, expected, memory: { name: names.given, sent: keysSent, full: undefined } };
+        return { position, expected, memory: { ...freshMemory(), name: names.given, sent: keysSent } };
       },
     });
     if (sent?.incomplete) run.log.warn('extract.overlap-cut', { overlap: this.params.overlap });
@@ -174,13 +176,15 @@ class Extract implements Stage {
 
   private async full(given: Given, run: StageRun): Promise<void> {
     const { outbox, names, plan, store } = given;
-    const signature = this.signature();
-    const kept = this.unfinished(outbox.memory.full, signature, plan, run);
+    const { params } = this;
+    if (await sentAlready(outbox.memory, params, this.whole, run)) return;
+    const signature = signatureOf(params);
+    const kept = unfinished(outbox.memory, params, plan, run);
     const startedAt = kept?.startedAt ?? Date.now();
     const keyless = plan.keyless();
     if (keyless !== undefined && (await store.query(keyless)).rows.length > 0) {
       throw new StageError(
-        `key: ${this.params.key} is NULL in some rows, by which nothing can be found again`,
+        `key: ${params.key} is NULL in some rows, by which nothing can be found again`,
         false,
       );
     }
@@ -191,17 +195,18 @@ class Extract implements Stage {
       sent: undefined,
       conclude: ({ key, last }, files) => {
         if (files === 0 && !pending) return undefined;
-        const unfinished = !last && key !== undefined;
-        pending = unfinished;
-        if (unfinished) after = key;
-        const full = unfinished ? { after: keyToText(key), startedAt, signature } : undefined;
+        pending = !last && key !== undefined;
+        if (pending) after = key;
+        const full = last || key === undefined ? undefined : { after: keyToText(key), startedAt, signature };
+        const ended = last && run.runId !== undefined ? { run: run.runId, startedAt, signature } : undefined;
         return {
           position: undefined,
           expected: undefined,
-          memory: { name: names.given, sent: undefined, full },
+          memory: { name: names.given, sent: undefined, full, ended },
         };
       },
     });
+    if (!run.signal.aborted) this.whole = run.runId;
   }
 
   /** @param from the key behind which to read, asked again whenever the cursor had to be let go */
@@ -231,7 +236,9 @@ class Extract implements Stage {
     const store = await this.source.get();
     const plan = await planOf(store, settings);
     const last = await Outbox.recall(params.out, this.env.name);
-    const kept = this.unfinished(last?.memory.full, this.signature(), plan, run);
+    const memory = last?.memory ?? freshMemory();
+    if (this.keeper === undefined && (await sentAlready(memory, params, this.whole, run))) return;
+    const kept = unfinished(memory, params, plan, run);
     const position = await this.keeper?.read();
     const from = position === undefined ? kept && keyFromText(kept.after) : this.lowest(position);
     const count = plan.count(from);
@@ -252,30 +259,6 @@ class Extract implements Stage {
     const options = { timeoutMs: this.params.query_timeout, signal: run.signal };
     const { rows } = await beating(run, store.query(sql, binds, options));
     return Number(rows[0]?.[0]);
-  }
-
-  private unfinished(
-    kept: FullProgress | undefined,
-    signature: string,
-    plan: Plan,
-    run: StageRun,
-  ): FullProgress | undefined {
-    if (kept === undefined) return undefined;
-    const age = Date.now() - kept.startedAt;
-    const usable = plan.ordered && kept.signature === signature && age <= this.params.resume_within;
-    const fields = { after: kept.after.value, ageMs: age };
-    if (usable) run.log.notice('extract.resumes', fields);
-    else run.log.notice('extract.begins-anew', fields);
-    return usable ? kept : undefined;
-  }
-
-  /** Another select, other fields or another key make another extraction. */
-  private signature(): string {
-    const { sql, key, fields } = this.params;
-    return createHash('sha256')
-      .update(JSON.stringify([sql, key, fields]))
-      .digest('hex')
-      .slice(0, 32);
   }
 
   private lowest(position: bigint): SqlKey {

@@ -2,12 +2,16 @@
  * Stage `gzip-files`: old files become FILE.gz (spec data-centre 3). Compressed by the threads of the cpu-pool with Node's zlib: a name
  * never reaches a shell (weakness S8). FILE goes only after FILE.gz is on the disk, whole. Worker thread.
  */
+import type { Stats } from 'node:fs';
+import { unlink } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
+import { basename } from 'node:path';
 import { nameMatcher } from '../../protocol/match-name.js';
-import { gzipFiles, type GzipFilesResult } from '../../runtime/gzip-file.js';
+import { gzipFiles, originalOfTemp, type GzipFilesResult } from '../../runtime/gzip-file.js';
+import { reasonOf } from '../../runtime/errors.js';
 import { defineKeys, type ValuesOf } from '../../runtime/schema.js';
 import type { RowSet } from '../../store/driver.js';
-import { oldFiles, type OldFile } from './stage/old-files.js';
+import { oldFiles, type OldFile, type OldFilesOptions } from './stage/old-files.js';
 import { stageActor, stageKeys } from './stage.js';
 import type { Stage, StageEnv, StageRun } from './stage/run.js';
 
@@ -50,6 +54,8 @@ export const keys = defineKeys({
 /** Small files share a job up to this size, so that handing jobs over costs little. */
 const JOB_BYTES = 8 << 20;
 const JOB_FILES = 64;
+/** A job that is out of time may still end the call it is in (ms). */
+const GRACE = 2_000;
 
 export function createStage(env: StageEnv): Stage {
   return new GzipFiles(env);
@@ -99,9 +105,22 @@ class GzipFiles implements Stage {
     return { columns: ['file', 'size', 'changed'], rows };
   }
 
-  private old(folder: string) {
+  private old(folder: string, seen?: OldFilesOptions['seen']) {
     const { older_than: olderThanMs, recursive } = this.params;
-    return oldFiles(folder, { matches: this.matches, olderThanMs, recursive, now: Date.now() });
+    const options = { matches: this.matches, olderThanMs, recursive, now: Date.now() };
+    return oldFiles(folder, seen === undefined ? options : { ...options, seen });
+  }
+
+  /** What a killed process left half done. Nobody who is alive leaves such a file unchanged for longer than a job may take. */
+  private async sweep(path: string, { ctimeMs }: Stats, run: StageRun): Promise<void> {
+    const original = originalOfTemp(basename(path));
+    if (original === undefined || !this.matches(original)) return;
+    // Not mtime, which is that of the original as soon as it is whole.
+    if (Date.now() - ctimeMs <= this.params.job_timeout + GRACE) return;
+    await unlink(path).then(
+      () => run.log.notice('gzip-files.swept', { file: path }),
+      (error: unknown) => run.log.warn('gzip-files.unswept', { file: path, reason: reasonOf(error) }),
+    );
   }
 
   private async *groups(run: StageRun): AsyncGenerator<readonly OldFile[]> {
@@ -109,7 +128,8 @@ class GzipFiles implements Stage {
     let bytes = 0;
     for (const folder of this.params.path) {
       try {
-        for await (const file of this.old(folder)) {
+        const seen: OldFilesOptions['seen'] = (path, info) => this.sweep(path, info, run);
+        for await (const file of this.old(folder, run.dryRun ? undefined : seen)) {
           if (group.length > 0 && (bytes + file.size > JOB_BYTES || group.length >= JOB_FILES)) {
             yield group;
             group = [];

@@ -247,10 +247,10 @@ class LoadObs implements Stage {
     if (error instanceof StoreError && error.code === 'CANCELLED' && run.signal.aborted) return;
     let reason = reasonOf(error);
     if (!(error instanceof BadFileError)) {
-      if (!(error instanceof StoreError) || error.code !== 'TIMEOUT') throw error;
+      if (!(error instanceof StoreError) || error.code !== 'TIMEOUT') throw this.store.explained(error);
       const times = (this.timeouts.get(file.name) ?? 0) + 1;
       this.timeouts.set(file.name, times);
-      if (times < MAX_TIMEOUTS) throw error;
+      if (times < MAX_TIMEOUTS) throw this.store.explained(error);
       this.timeouts.delete(file.name);
       reason = `it could not be loaded within ${this.params.file_timeout} ms, ${times} times`;
     }

@@ -70,6 +70,7 @@ export class Load implements Stage {
     const matches = nameMatcher(this.settings.match);
     this.claims ??= await FileClaims.open({ folder: path, stage: this.env.name, matches, leaseMs: lease });
     this.later.clear();
+    this.away.again();
     try {
       for (let scan = 0; scan < MAX_SCANS && !run.signal.aborted; scan++) {
         const found = await this.claims.scan(limit, new Set([...this.later, ...this.away.stuck]));
@@ -85,7 +86,7 @@ export class Load implements Stage {
       await this.purge(run);
     } catch (error) {
       await this.store.failed(error);
-      throw error;
+      throw this.store.explained(error);
     } finally {
       await this.settle(run);
     }

@@ -34,7 +34,7 @@ class Purge implements Stage {
       await this.purge(source, run);
     } catch (error) {
       await this.store.failed(error);
-      throw error;
+      throw this.store.explained(error);
     }
   }
 

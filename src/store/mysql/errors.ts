@@ -24,6 +24,9 @@ const BY_NUMBER: Readonly<Record<number, StoreErrorCode>> = {
 const LOST_NAMES =
   /^(?:E(?:CONN|PIPE|TIMEDOUT|HOST|NET|AI_AGAIN)|PROTOCOL_|ENOTFOUND|ERR_STREAM|ERR_SSL|ERR_TLS|HANDSHAKE_)/;
 
+/** Storage engines and temporary files tell of a full disk in words, under numbers that mean anything. */
+const FULL_WORDS = /No space left on device|Disk quota exceeded|\b(?:Errcode:|error|errno:) (?:28|122)\b/;
+
 /** What the client library attaches to its errors. */
 export interface ServerError extends Error {
   readonly errno?: number;
@@ -45,6 +48,11 @@ export function codeOfNumber(number: number): StoreErrorCode {
   return BY_NUMBER[number] ?? 'DATABASE';
 }
 
+function codeOf(number: number, message: string): StoreErrorCode {
+  const code = codeOfNumber(number);
+  return code === 'DATABASE' && FULL_WORDS.test(message) ? 'FULL' : code;
+}
+
 /** The row the server names, from 0. */
 export function rowOf(message: string): number | undefined {
   const row = /(?:\bat|\bRow|\bin) row (\d+)|^Row (\d+) /i.exec(message);
@@ -58,7 +66,7 @@ export class MysqlError extends StoreError {
     message: string,
     row?: number,
   ) {
-    super(codeOfNumber(number), `${message} (error ${number})`, { row });
+    super(codeOf(number, message), `${message} (error ${number})`, { row });
   }
 
   /** The server has undone the whole transaction, not only the statement. */
@@ -76,5 +84,5 @@ export function storeError(error: unknown, row?: number): StoreError {
   if (number !== undefined) return new MysqlError(number, message, row);
   const name = (error as ServerError).code ?? '';
   const lost = LOST_NAMES.test(name) || /closed state|Connection lost|packets out of order/.test(message);
-  return new StoreError(lost ? 'LOST' : 'DATABASE', message === '' ? name : message, { row });
+  return new StoreError(lost ? 'LOST' : codeOf(0, message), message === '' ? name : message, { row });
 }

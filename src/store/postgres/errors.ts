@@ -11,7 +11,7 @@ const BY_STATE: Readonly<Record<string, StoreErrorCode>> = {
   '40001': 'BUSY', '40P01': 'BUSY', '55P03': 'BUSY', '55006': 'BUSY',
   '25P03': 'LOST', '57P01': 'LOST', '57P02': 'LOST', '57P03': 'LOST', '57P05': 'LOST', '53300': 'LOST',
   '57014': 'CANCELLED',
-  '53100': 'FULL',
+  '53100': 'FULL', '53200': 'BUSY', '53400': 'BUSY',
   '3D000': 'OPEN', '57P04': 'OPEN',
   '42P01': 'NO_TABLE', '3F000': 'NO_TABLE',
   '42501': 'DATABASE',

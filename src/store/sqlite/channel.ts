@@ -217,7 +217,10 @@ export class SqliteChannel {
       if (worker !== this.worker) return;
       if (!('ready' in message)) this.onReplies(message);
       else if (message.ready) this.onReady();
-      else this.onGone(worker, new StoreError('OPEN', `cannot open ${path}: ${message.message}`), 'all');
+      else {
+        const text = `cannot open ${path}: ${message.message}`;
+        this.onGone(worker, new StoreError(message.full ? 'FULL' : 'OPEN', text), 'all');
+      }
     });
     worker.on('error', (error: unknown) => (reason = error instanceof Error ? error.message : String(error)));
     worker.on('exit', () => {

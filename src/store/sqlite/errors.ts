@@ -27,6 +27,8 @@ export function failure(error: unknown): { code: StoreErrorCode; message: string
   if (sqliteCode.startsWith('SQLITE_')) {
     if (DUPLICATE.test(sqliteCode)) return { code: 'DUPLICATE', message };
     if (/^(no such table|unknown database)/.test(message)) return { code: 'NO_TABLE', message };
+    // The file beside the database that its connections share cannot be made: it only says "disk I/O error".
+    if (sqliteCode === 'SQLITE_IOERR_SHMSIZE') return { code: 'FULL', message: 'database or disk is full' };
     // Extended codes carry a suffix: SQLITE_BUSY_SNAPSHOT.
     const primary = sqliteCode.split('_', 2).join('_');
     return { code: BY_CODE[primary] ?? (primary === 'SQLITE_ERROR' ? 'SYNTAX' : 'DATABASE'), message };

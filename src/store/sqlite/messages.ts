@@ -59,7 +59,8 @@ export interface CursorRows extends RowSet {
 }
 
 /** The first message of the thread. */
-export type SqliteHello = { readonly ready: true } | { readonly ready: false; readonly message: string };
+export type SqliteHello =
+  { readonly ready: true } | { readonly ready: false; readonly full: boolean; readonly message: string };
 
 export interface SqliteThreadData {
   readonly path: string;

@@ -155,6 +155,7 @@ try {
   serve(main);
   port.postMessage({ ready: true } satisfies SqliteHello);
 } catch (error) {
-  port.postMessage({ ready: false, message: failure(error).message } satisfies SqliteHello);
+  const { code, message } = failure(error);
+  port.postMessage({ ready: false, full: code === 'FULL', message } satisfies SqliteHello);
   port.close();
 }

@@ -1,10 +1,13 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { watch } from 'node:fs';
+import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { FolderLock } from '../../../src/actors/pipeline/extract/lock.js';
 import { Extracting, range } from '../../support/extracting.js';
 
 const HARNESS = fileURLToPath(new URL('../../support/run-stage.mjs', import.meta.url));
@@ -161,7 +164,6 @@ describe('two processes', () => {
     });
     try {
       await once(child.stdout, 'data');
-      const { hostname } = await import('node:os');
       const lock = { token: 't', host: hostname(), pid: child.pid, started: '' };
       await mkdir(hidden('.'), { recursive: true });
       await writeFile(hidden('lock'), JSON.stringify(lock));
@@ -216,7 +218,6 @@ describe('two processes', () => {
 
   it('take over from one that was given up, which then does no harm', async () => {
     await ex.fill(1, 10);
-    const { FolderLock } = await import('../../../src/actors/pipeline/extract/lock.js');
     await mkdir(hidden('.'), { recursive: true });
     const stuck = await FolderLock.take(hidden('.'), 10_000);
     await stuck.prove();
@@ -226,6 +227,24 @@ describe('two processes', () => {
     await second.prove();
     await second.release();
     expect(await readdir(hidden('.'))).toEqual([]);
+  });
+});
+
+describe('a lock that is taken over', () => {
+  it('has only names in between that are swept when a kill leaves them', async () => {
+    await mkdir(hidden('.'), { recursive: true });
+    const dead = { token: 't', host: hostname(), pid: 999_999_999, started: 'x' };
+    await writeFile(hidden('lock'), JSON.stringify(dead));
+    const seen = new Set<string>();
+    const watcher = watch(hidden('.'), (_, name) => seen.add(name ?? ''));
+    try {
+      await (await FolderLock.take(hidden('.'), 10_000)).release();
+      await expect.poll(() => [...seen].filter((name) => name.includes('stale'))).not.toEqual([]);
+    } finally {
+      watcher.close();
+    }
+    seen.delete('lock');
+    expect([...seen].filter((name) => !/^lock-.*\.tmp$/.test(name))).toEqual([]);
   });
 });
 

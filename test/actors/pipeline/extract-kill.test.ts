@@ -1,10 +1,11 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { link, mkdir, readdir, readFile, unlink } from 'node:fs/promises';
+import { link, mkdir, readdir, readFile, unlink, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterEach, describe, expect, it } from 'vitest';
+import { openStore } from '../../../src/store/driver.js';
 import { Extracting, range, valuesOf } from '../../support/extracting.js';
 import { have, mariadb, postgres } from '../../support/servers.js';
 
@@ -115,10 +116,12 @@ describe('extract under SIGKILL', () => {
       }).toEqual({ missing: [], twice: [] });
       expect(await readdir(ex.out)).toEqual(['.extract-extract']);
       // What a kill left of the making of a lock is swept when it is a minute old.
-      const left = (await readdir(join(ex.out, '.extract-extract'))).filter(
-        (name) => !name.startsWith('lock-'),
-      );
-      expect(left).toEqual(['last.json']);
+      const hidden = join(ex.out, '.extract-extract');
+      const old = new Date(Date.now() - 120_000);
+      for (const name of await readdir(hidden)) await utimes(join(hidden, name), old, old);
+      child = start(ex, conf, 'once');
+      await once(child, 'exit');
+      expect(await readdir(hidden)).toEqual(['last.json']);
       // Otherwise the kills came too early or too late to prove anything.
       expect(killedAtWork).toBeGreaterThan(0);
     },
@@ -143,10 +146,45 @@ describe('extract under SIGKILL', () => {
       if (ended === undefined) child.kill('SIGKILL');
       [code] = await exit;
       if (code === null && ++kills > 200) throw new Error('it does not get on');
-      // Killed behind the end: another run would be a whole new extraction.
-      if (code === null && (await ex.files()).length === 40_000 / 20) break;
     }
     expect(kills).toBeGreaterThan(0);
     expect(await ex.numbers()).toEqual(range(1, 40_000));
   });
+
+  it(
+    'between the end of a full extraction and the end of its run sends nothing again',
+    { timeout: 60_000 },
+    async () => {
+      ex = await Extracting.open();
+      await ex.fill(1, 10_000);
+      const conf = {
+        sql: 'select keyid, v from r',
+        fields: 'keyid,v',
+        key: 'keyid',
+        file_rows: '20',
+        step_files: '10',
+      };
+      child = start(ex, conf, 'once');
+      const exit = once(child, 'exit');
+      const last = async (): Promise<string> =>
+        readFile(join(ex?.out ?? '', '.extract-extract', 'last.json'), 'utf8').catch(() => '');
+      await expect.poll(last, { timeout: 20_000, interval: 1 }).not.toBe('');
+      // With the ledger locked the run cannot write down its end.
+      const ledger = await openStore(`sqlite:${join(ex.root, 'ledger.db')}?sync=normal`);
+      await ledger.transaction(async (tx) => {
+        await tx.execute("UPDATE runs SET message = NULL WHERE state = 'running'");
+        await expect.poll(last, { timeout: 20_000 }).toContain('"ended"');
+        child?.kill('SIGKILL');
+        await exit;
+      });
+      expect((await ledger.query('SELECT state FROM runs')).rows).toEqual([['running']]);
+      await ledger.close();
+      expect(await ex.numbers()).toEqual(range(1, 10_000));
+      for (const copies of [1, 2]) {
+        child = start(ex, conf, 'once');
+        expect(await once(child, 'exit')).toEqual([0, null]);
+        expect(await ex.numbers()).toHaveLength(copies * 10_000);
+      }
+    },
+  );
 });

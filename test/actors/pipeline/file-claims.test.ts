@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { statSync } from 'node:fs';
 import {
   link,
   mkdir,
@@ -8,6 +9,7 @@ import {
   readFile,
   rename,
   rm,
+  stat,
   symlink,
   utimes,
   writeFile,
@@ -159,4 +161,37 @@ describe('a file that is put aside', () => {
     expect(await readFile(join(done, 'a.csv.2'), 'utf8')).toBe('a.csv');
     expect(await readdir(join(file.path, '..'))).toEqual([]);
   });
+
+  it.skipIf(!otherDisk())('appears whole on another disk', async () => {
+    await writeFile(join(folder, 'a.csv'), Buffer.alloc(24 << 20, 'x'));
+    const file = await claimFirst(await open());
+    if (file === undefined) throw new Error('nothing claimed');
+    const done = await mkdtemp('/dev/shm/claims-');
+    try {
+      const sizes = new Set<number>();
+      let moved = false;
+      const moving = putAside(file, done).finally(() => (moved = true));
+      while (!moved) {
+        const size = await stat(join(done, 'a.csv')).then(
+          (info) => info.size,
+          () => undefined,
+        );
+        if (size !== undefined) sizes.add(size);
+      }
+      await moving;
+      sizes.add((await stat(join(done, 'a.csv'))).size);
+      expect([...sizes].filter((size) => size !== 24 << 20).length).toBe(0);
+      expect(await readdir(done)).toEqual(['a.csv']);
+    } finally {
+      await rm(done, { recursive: true, force: true });
+    }
+  });
 });
+
+function otherDisk(): boolean {
+  try {
+    return statSync('/dev/shm').dev !== statSync(tmpdir()).dev;
+  } catch {
+    return false;
+  }
+}

@@ -1,9 +1,12 @@
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import { mkdir, mkdtemp, readdir, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { gunzipSync } from 'node:zlib';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import * as gzipFiles from '../../../src/actors/pipeline/gzip-files.js';
 import type { StageRun } from '../../../src/actors/pipeline/stage/run.js';
 import { CpuPool } from '../../../src/runtime/cpu-pool.js';
@@ -11,6 +14,8 @@ import type { CpuJobName } from '../../../src/runtime/cpu-jobs.js';
 import { FakeLog } from '../../support/fake-context.js';
 import { fakeRun } from '../../support/fake-run.js';
 import { paramsOf } from '../../support/stage-params.js';
+
+const HARNESS = fileURLToPath(new URL('../../support/run-stage.mjs', import.meta.url));
 
 let root = '';
 let log: FakeLog;
@@ -21,7 +26,7 @@ beforeEach(async () => {
 afterEach(() => rm(root, { recursive: true, force: true }));
 
 /** @param age in minutes */
-async function put(name: string, age: number, content = 'x'): Promise<string> {
+async function put(name: string, age: number, content: string | Uint8Array = 'x'): Promise<string> {
   const path = join(root, name);
   await mkdir(dirname(path), { recursive: true });
   await writeFile(path, content);
@@ -78,5 +83,44 @@ describe('gzip-files', () => {
     expect(gunzipSync(await readFile(`${evil}.gz`)).toString()).toBe('evil');
     expect(gunzipSync(await readFile(`${large}.gz`)).length).toBe(20 << 20);
     expect(await tree()).toEqual(['a.log.20;touch owned.gz', 'big.log.2026.gz']);
+  });
+
+  it('removes what a killed process left half done, but nothing that may still be at work', async () => {
+    const large = await put('d/big.log.2026', 60, randomBytes(64 << 20));
+    const params = paramsOf(gzipFiles.keys, {
+      path: root,
+      match: '*.log.20*',
+      older_than: '30m',
+      ledger: `sqlite:${join(root, 'ledger.db')}`,
+    });
+    const child = spawn(process.execPath, [HARNESS, 'gzip-files', JSON.stringify(params), 'once'], {
+      stdio: 'ignore',
+    });
+    const exit = once(child, 'exit');
+    const temps = async (): Promise<string[]> => (await tree()).filter((name) => name.endsWith('.tmp'));
+    await expect.poll(temps, { timeout: 15_000, interval: 5 }).toHaveLength(1);
+    child.kill('SIGKILL');
+    await exit;
+    expect(await readdir(dirname(large))).toContain('big.log.2026');
+    // As a process that is alive leaves it just before it gives it its name: with the time of the original.
+    const [half = ''] = await temps();
+    await utimes(join(root, half), 1, 1);
+    await put('d/other.gz.12-ab.tmp', 60);
+
+    expect((await pack()).counts).toMatchObject({ files: 1, errors: 0 });
+    expect(await temps()).toEqual([half, 'd/other.gz.12-ab.tmp'].sort());
+    expect(gunzipSync(await readFile(`${large}.gz`)).length).toBe(64 << 20);
+
+    const later = Date.now() + 11 * 60_000;
+    const clock = vi.spyOn(Date, 'now').mockReturnValue(later);
+    try {
+      await pack();
+    } finally {
+      clock.mockRestore();
+    }
+    expect(await temps()).toEqual(['d/other.gz.12-ab.tmp']);
+    expect(log.named('gzip-files.swept').map(({ fields }) => fields)).toMatchObject([
+      { file: join(root, half) },
+    ]);
   });
 });

@@ -84,8 +84,7 @@ describe('transform under SIGKILL', () => {
       expect([...seen].filter(([, times]) => times !== 1)).toEqual([]);
       expect(seen.size).toBe(KILLS * FILES * ROWS);
       expect(await readdir(join(root, 'in'))).toEqual([]);
-      const left = await readdir(join(root, 'out'), { recursive: true, withFileTypes: true });
-      expect(left.filter((entry) => entry.isFile()).map(({ name }) => name)).toEqual([]);
+      expect(await readdir(join(root, 'out'), { recursive: true })).toEqual([]);
       const rejects = await readdir(join(root, 'in-errors'));
       expect(rejects.filter((name) => name.endsWith('.reject'))).toHaveLength(KILLS * FILES);
     },

@@ -1,5 +1,5 @@
 import { mkdir, mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -185,7 +185,13 @@ describe('the transform stage', () => {
       const counts = { rowsIn: 0, rowsOut: 0, rowsRejected: 0, files: 0, bytes: 0, errors: 0 };
       const { signal } = new AbortController();
       const state = { get: async () => undefined, set: async () => undefined };
-      const rest = { progress: () => undefined, expect: () => undefined, runId: undefined, state };
+      const rest = {
+        progress: () => undefined,
+        expect: () => undefined,
+        runId: undefined,
+        cutOff: async () => false,
+        state,
+      };
       return stage.run({ log, signal, dryRun: false, counts, ...rest }).catch((error: unknown) => error);
     };
     await put('a.csv', 'id\n1\n');
@@ -244,5 +250,14 @@ describe('the transform stage', () => {
     expect(await text('a.csv.xml')).toContain('<id>1</id>');
     expect(await published()).toEqual(['a.csv.xml']);
     expect(await readdir(inbox)).toEqual([]);
+  });
+
+  it('removes what is left of a folder whose removal was cut off', async () => {
+    // The last moment of a publication: the parts are out and source.json is gone, and then comes the kill.
+    const dead = join(out, '.staging', `0123456789abcdef01234567~${hostname()}~999999999~x~transform.ready`);
+    await mkdir(dead, { recursive: true });
+    await put('a.csv', 'id\n1\n');
+    expect(await run()).toMatchObject({ state: 'ok' });
+    expect(await published()).toEqual(['a.csv.xml']);
   });
 });

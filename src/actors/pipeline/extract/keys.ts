@@ -128,7 +128,7 @@ export const keys = defineKeys({
     type: 'duration',
     default: '1d',
     min: 0,
-    help: 'A full extraction by key that was cut off goes on for so long, then it begins anew',
+    help: 'A full extraction that was cut off goes on, or counts as sent, for so long; then it begins anew',
     reload: 'child',
   },
   step_files: {

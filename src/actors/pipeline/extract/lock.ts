@@ -50,7 +50,7 @@ export class FolderLock {
             true,
           );
         }
-        await removeStale(path, text, `${mine}-stale`);
+        await removeStale(path, text, join(folder, `lock-${self.token}-stale${TEMP_SUFFIX}`));
       }
       throw new StageError(`the lock ${path} cannot be had`, true);
     } finally {
@@ -127,6 +127,8 @@ async function removeStale(path: string, text: string, aside: string): Promise<v
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return;
     throw error;
   }
-  if ((await readFile(aside, 'utf8')) !== text) await link(aside, path).catch(() => undefined);
-  await unlink(aside);
+  // It has the age of the dead lock, so whoever has the lock by now may have swept it.
+  const taken = await readFile(aside, 'utf8').catch(() => text);
+  if (taken !== text) await link(aside, path).catch(() => undefined);
+  await unlink(aside).catch(() => undefined);
 }

@@ -9,6 +9,8 @@ export interface Memory {
   readonly sent: { readonly position: string; readonly keys: string } | undefined;
   /** A full extraction that was cut off behind this key. */
   readonly full: FullProgress | undefined;
+  /** The full extraction that ended with this step. Nothing sends its rows again until its run is known to have ended. */
+  readonly ended: FullEnd | undefined;
 }
 
 export interface FullProgress {
@@ -17,6 +19,11 @@ export interface FullProgress {
   readonly startedAt: number;
   /** Of the select and fields: another select begins anew. */
   readonly signature: string;
+}
+
+export interface FullEnd extends Pick<FullProgress, 'startedAt' | 'signature'> {
+  /** Number in the ledger of the run that came to the end of the rows. */
+  readonly run: number;
 }
 
 export interface StepRecord {
@@ -29,7 +36,7 @@ export interface StepRecord {
 }
 
 export function freshMemory(): Memory {
-  return { name: undefined, sent: undefined, full: undefined };
+  return { name: undefined, sent: undefined, full: undefined, ended: undefined };
 }
 
 export function parseStep(text: string): StepRecord | undefined {

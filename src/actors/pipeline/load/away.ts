@@ -15,14 +15,21 @@ const AT_ONCE = 8;
 const MAX_STUCK = 10_000;
 
 export class FilesAway {
-  /** Files that could not even be put aside; left alone until the next start. */
+  /** Files that could not even be put aside; left alone until the next start, or until the next run where that may help. */
   readonly stuck = new Set<string>();
+  private readonly passing = new Set<string>();
   private moving: Promise<void> = Promise.resolve();
 
   constructor(
     private readonly settings: LoadSettings,
     private readonly done: DoneFiles,
   ) {}
+
+  /** Another run: what was in the way may be gone. */
+  again(): void {
+    for (const name of this.passing) this.stuck.delete(name);
+    this.passing.clear();
+  }
 
   /** Begins to move loaded files away, when those before them are gone. @throws StageError when those could not be moved */
   async take(files: readonly HashedFile[], run: StageRun): Promise<void> {
@@ -41,9 +48,9 @@ export class FilesAway {
 
   /** A file that cannot be loaded goes to error_path. @throws StageError when too many cannot even be moved */
   async putAside(file: ClaimedFile, reason: string, run: StageRun): Promise<void> {
-    run.counts.errors++;
     try {
       const kept = await putAside(file, this.settings.error_path);
+      run.counts.errors++;
       run.log.error('load.bad-file', { file: file.name, reason, kept });
     } catch (trouble) {
       if (isGone(trouble)) run.log.warn('load.gone', { file: file.path });
@@ -57,13 +64,17 @@ export class FilesAway {
     if (this.stuck.size >= MAX_STUCK)
       throw new StageError(`${MAX_STUCK} files cannot be put aside`, false, { cause: trouble });
     this.stuck.add(file.name);
+    if (isRetryable(trouble)) this.passing.add(file.name);
     run.log.error('load.stuck-file', { file: file.path, reason, trouble: reasonOf(trouble) });
   }
 
   private async moveAll(files: readonly HashedFile[], run: StageRun): Promise<void> {
     for (let at = 0; at < files.length; at += AT_ONCE) {
       const some = files.slice(at, at + AT_ONCE);
-      await Promise.all(some.map(({ file }) => this.move(file, run)));
+      // All of them come to their end: a run that has failed leaves nothing at work.
+      const moves = await Promise.allSettled(some.map(({ file }) => this.move(file, run)));
+      const failed = moves.find((move) => move.status === 'rejected');
+      if (failed !== undefined) throw failed.reason;
       for (const file of some) this.done.moved(file);
     }
   }
@@ -78,7 +89,10 @@ export class FilesAway {
         run.log.warn('load.gone', { file: file.path });
         return;
       }
-      const text = `${file.path} is loaded and cannot be moved away: ${reasonOf(error)}`;
+      const { done, done_path: folder } = this.settings;
+      const what =
+        done === 'delete' ? 'removed' : `moved to ${folder}, which has to be writable and have room`;
+      const text = `${file.path} is loaded and cannot be ${what}: ${reasonOf(error)}`;
       throw new StageError(text, isRetryable(error), { cause: error });
     }
   }

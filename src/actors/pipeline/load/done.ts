@@ -10,6 +10,8 @@ export const DONE_TABLE = 'switchyard_files';
 const COLUMNS = [
   'file_key', 'content_hash', 'file_name', 'bytes', 'mtime_ms', 'stage', 'run_id', 'rows_in', 'rows_rejected', 'loaded_at', 'moved',
 ] as const; // prettier-ignore
+/** Marks that are kept for later when they cannot be made now. */
+const MAX_UNMARKED = 10_000;
 const KEYS = ['file_key', 'content_hash'];
 /** Types that every database knows. The key is of digests, because names may have any characters and collations. */
 const CREATE = `(
@@ -142,7 +144,12 @@ export class DoneFiles {
     if (this.gone.length < atLeast) return;
     const files = this.gone.splice(0);
     const rows = files.map((file) => [this.key(file), file.hash]);
-    await store.batch(`UPDATE ${DONE_TABLE} SET moved = 1 WHERE file_key = ? AND content_hash = ?`, rows);
+    try {
+      await store.batch(`UPDATE ${DONE_TABLE} SET moved = 1 WHERE file_key = ? AND content_hash = ?`, rows);
+    } catch (error) {
+      if (this.gone.length < MAX_UNMARKED) this.gone.unshift(...files);
+      throw error;
+    }
   }
 
   /** Forgets files that are gone for long. @param all nothing waits in the folder, so whatever is old is gone. @throws StoreError */

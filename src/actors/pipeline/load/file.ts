@@ -5,6 +5,7 @@
 import type { BadBytes } from '../../../protocol/rowxml-tab.js';
 import { RowXmlTab } from '../../../protocol/rowxml-tab.js';
 import { StoreError, type BulkResult, type SqlRunner, type Store } from '../../../store/driver.js';
+import { reasonOf } from '../../../runtime/errors.js';
 import type { ClaimedFile } from '../stage/file-claims.js';
 import type { DoneFiles, FileIdentity } from './done.js';
 import type { LoadSettings } from './keys.js';
@@ -13,7 +14,7 @@ import { FileReader } from './read.js';
 import { originOf, writeRejects } from './rejects.js';
 import { LoadSegments } from './segments.js';
 import { BadFileError, type BulkLimits, type TablePlan } from './table.js';
-import type { StageRun } from '../stage/run.js';
+import { isRetryable, StageError, type StageRun } from '../stage/run.js';
 
 /** A file whose content is known. */
 export interface HashedFile extends FileIdentity {
@@ -300,7 +301,18 @@ export class FileLoader {
   ): Promise<void> {
     if (rejects.length === 0) return;
     const { reject_path: folder, charset } = this.env.settings;
-    const kept = await writeRejects(folder, originOf(file.name), this.env.stage, hash, rejects, charset);
+    const kept = await writeRejects(
+      folder,
+      originOf(file.name),
+      this.env.stage,
+      hash,
+      rejects,
+      charset,
+    ).catch((error: unknown) => {
+      const text = `the refused rows of ${file.name} cannot be written into ${folder}: ${reasonOf(error)}`;
+      const hint = 'nothing of the file is loaded until that folder is writable and has room';
+      throw new StageError(`${text}; ${hint}`, isRetryable(error), { cause: error });
+    });
     for (const { line, reason } of rejects.slice(0, LOGGED_REJECTS))
       run.log.warn('load.bad-row', { at: `${file.name}:${line}`, reason });
     run.log.warn('load.rejects', { file: file.name, rows: rejects.length, kept });

@@ -109,5 +109,6 @@ const silent: StageRun = {
   progress: nothing,
   expect: nothing,
   runId: undefined,
+  cutOff: async () => false,
   state: { get: async () => undefined, set: async () => undefined },
 };

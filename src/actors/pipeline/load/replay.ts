@@ -78,7 +78,7 @@ class Replay implements Stage {
       }
     } catch (error) {
       await this.store.failed(error);
-      throw error;
+      throw this.store.explained(error);
     } finally {
       await away.settle();
       // Files that were not loaded go back to where they were.

@@ -19,7 +19,7 @@ import {
   utimes,
 } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { TEMP_SUFFIX } from '../../../runtime/atomic-file.js';
+import { syncFolder, TEMP_SUFFIX } from '../../../runtime/atomic-file.js';
 import { isAlive, ownIdentity } from '../../../store/process-identity.js';
 
 const CLAIMS = '.claimed';
@@ -192,11 +192,29 @@ async function moveWithoutOverwriting(path: string, target: string): Promise<voi
     // A process that was killed between the two calls below has linked it already.
     if (code === 'EEXIST' && (await isSameFile(path, target))) return unlink(path);
     if (code !== 'EXDEV' && code !== 'EPERM' && code !== 'ENOTSUP') throw error;
-    await copyFile(path, target, constants.COPYFILE_EXCL);
-    const copy = await open(target, 'r+');
-    await copy.sync().finally(() => copy.close());
+    await copyWithoutOverwriting(path, target);
   }
   await unlink(path);
+}
+
+/** To another file system: whole under another name first. */
+async function copyWithoutOverwriting(path: string, target: string): Promise<void> {
+  const temp = `${target}.${process.pid}-${++serial}${TEMP_SUFFIX}`;
+  try {
+    await copyFile(path, temp, constants.COPYFILE_EXCL);
+    const copy = await open(temp, 'r+');
+    await copy.sync().finally(() => copy.close());
+    await link(temp, target).catch(async (error: unknown) => {
+      const { code } = error as NodeJS.ErrnoException;
+      if (code !== 'EPERM' && code !== 'ENOTSUP') throw error;
+      // A file system without hard links: then the name alone is taken without overwriting, and what it names comes after.
+      await (await open(target, 'wx')).close();
+      await rename(temp, target);
+    });
+  } finally {
+    await unlink(temp).catch(() => undefined);
+  }
+  await syncFolder(dirname(target));
 }
 
 async function isSameFile(path: string, target: string): Promise<boolean> {

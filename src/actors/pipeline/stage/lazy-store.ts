@@ -1,5 +1,7 @@
 /** A database that is opened by the first call that needs it, and again after it was lost. Worker thread. */
+import { fromConnectionString } from '../../../store/connection-string.js';
 import { openStore, StoreError, type Store } from '../../../store/driver.js';
+import { StageError } from './run.js';
 
 export class LazyStore {
   private opening: Promise<Store> | undefined;
@@ -27,6 +29,13 @@ export class LazyStore {
     if (error instanceof StoreError && (error.code === 'LOST' || error.code === 'CLOSED')) await this.close();
   }
 
+  /** The same error, saying where and what to do if that is not plain. */
+  explained(error: unknown): unknown {
+    if (!(error instanceof StoreError) || error.code !== 'FULL') return error;
+    const text = `${placeOf(this.url)} is full: ${error.message}; make room on its disk, then the run goes on by itself`;
+    return new StageError(text, true, { cause: error });
+  }
+
   /** Never throws. */
   async close(): Promise<void> {
     const { opening } = this;
@@ -44,5 +53,18 @@ export class LazyStore {
       await store.close();
       throw error;
     }
+  }
+}
+
+/** Which database it is, without its secrets. */
+function placeOf(url: string): string {
+  const plain = fromConnectionString(url);
+  const file = /^sqlite:([^?]*)/i.exec(plain)?.[1];
+  if (file !== undefined) return `the database ${file}`;
+  try {
+    const { protocol, host, pathname } = new URL(plain);
+    return `the database ${protocol}//${host}${pathname}`;
+  } catch {
+    return 'the database';
   }
 }

@@ -2,6 +2,7 @@
  * The files that housekeeping is about: below a folder, by name and age (spec data-centre 1.4, 3). Read as they are asked for,
  * so a folder of any size needs little memory. Links are neither followed nor taken. Worker thread.
  */
+import type { Stats } from 'node:fs';
 import { lstat, opendir } from 'node:fs/promises';
 import { join } from 'node:path';
 
@@ -18,6 +19,8 @@ export interface OldFilesOptions {
   readonly recursive: boolean;
   /** ms since 1970 */
   readonly now: number;
+  /** Called with each file, whatever its name and age. */
+  readonly seen?: (path: string, info: Stats) => Promise<void>;
   /** Called with each folder when everything in it has been looked at, the innermost first. */
   readonly left?: (folder: string) => Promise<void>;
 }
@@ -46,7 +49,9 @@ async function* below(folder: string, options: OldFilesOptions, depth: number): 
       }
       continue;
     }
-    if (!info.isFile() || options.now - info.mtimeMs < options.olderThanMs) continue;
+    if (!info.isFile()) continue;
+    await options.seen?.(path, info);
+    if (options.now - info.mtimeMs < options.olderThanMs) continue;
     if (options.matches(entry.name)) yield { path, size: info.size, mtimeMs: info.mtimeMs };
   }
 }

@@ -37,6 +37,8 @@ export interface StageRun {
   expect(total: { readonly rows?: number; readonly bytes?: number }): void;
   /** The run's number in the ledger; undefined when there is none: a dry run. */
   readonly runId: number | undefined;
+  /** Whether neither that run of the stage nor a later one came to its end. False for one that the ledger does not know. */
+  cutOff(runId: number): Promise<boolean>;
   /** What the stage remembers from run to run, kept with the ledger. A dry run forgets it again. */
   readonly state: StageState;
 }
@@ -171,6 +173,7 @@ export async function performRun(
     progress,
     expect: (total) => far.expect(total),
     runId: id,
+    cutOff: async (earlier) => (await ledger?.cutOff(name, earlier)) ?? false,
     state: stageState(name, ledger, options.dryRun),
   };
   let result: RunResult;

@@ -72,17 +72,12 @@ export class Staging {
 
   /** A folder for the parts of this file. @throws the system's error */
   async begin(file: ClaimedFile): Promise<Parts> {
+    const source = { name: file.name, id: await identityOf(file.path) };
     const folder = join(this.root, `${Date.now().toString(36)}-${++serial}${MARK}${this.owner}${PART}`);
     await mkdir(folder, { recursive: true });
     this.active.add(folder);
-    return new Parts(
-      this.root,
-      this.options.out,
-      folder,
-      this.owner,
-      { name: file.name, id: await identityOf(file.path) },
-      () => this.active.delete(folder),
-    );
+    const ended = (): boolean => this.active.delete(folder);
+    return new Parts(this.root, this.options.out, folder, this.owner, source, ended);
   }
 
   /** What was made of this file by a process that was killed before the file was removed. @throws the system's error */
@@ -108,6 +103,8 @@ export class Staging {
       if (name.endsWith(PART)) await remove(this.root, folder);
       else if (name.endsWith(READY)) {
         const ready = await this.read(name);
+        // `publish` was cut off while it removed the folder, the last thing it does: source.json went, the folder is still there.
+        if (ready === undefined) await rmdir(folder).catch(() => undefined);
         // Twice: it may have been moved from one place to another while we looked.
         if (ready !== undefined && !(await isThere(ready, claims)) && !(await isThere(ready, claims))) {
           found.push(ready);
@@ -190,7 +187,7 @@ export class Parts {
     private readonly folder: string,
     private readonly owner: string,
     private readonly source: Source,
-    private readonly ended: () => void,
+    private readonly ended: () => unknown,
   ) {}
 
   get isOpen(): boolean {
