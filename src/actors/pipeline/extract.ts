@@ -198,7 +198,8 @@ class Extract implements Stage {
         pending = !last && key !== undefined;
         if (pending) after = key;
         const full = last || key === undefined ? undefined : { after: keyToText(key), startedAt, signature };
-        const ended = last && run.runId !== undefined ? { run: run.runId, startedAt, signature } : undefined;
+        const endedAt = Date.now();
+        const ended = last && run.runId !== undefined ? { run: run.runId, endedAt, signature } : undefined;
         return {
           position: undefined,
           expected: undefined,

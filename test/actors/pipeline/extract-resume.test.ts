@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { openStore } from '../../../src/store/driver.js';
 import { Extracting } from '../../support/extracting.js';
@@ -39,6 +40,10 @@ describe('a full extraction', () => {
         await cutOff('ok', 'stopped');
         expect(await sends()).toBe(0);
         expect(await sends()).toBe(1_000);
+        // The next run was due meanwhile.
+        await cutOff('interrupted', 'its process died');
+        await sleep(150);
+        expect((await ex.well({ ...conf, every: '100ms' })).counts.rowsOut).toBe(1_000);
         await cutOff('failed', 'whatever came after the last row');
         expect((await ex.well({ ...conf, resume_within: '0' })).counts.rowsOut).toBe(1_000);
         await cutOff('interrupted', 'its process 3 died');

@@ -21,7 +21,9 @@ export interface FullProgress {
   readonly signature: string;
 }
 
-export interface FullEnd extends Pick<FullProgress, 'startedAt' | 'signature'> {
+export interface FullEnd extends Pick<FullProgress, 'signature'> {
+  /** ms since 1970 */
+  readonly endedAt: number;
   /** Number in the ledger of the run that came to the end of the rows. */
   readonly run: number;
 }

@@ -1,5 +1,6 @@
 /** What a full extraction owes to an earlier run that was cut off: the rest of the rows, or nothing at all. Worker thread. */
 import { createHash } from 'node:crypto';
+import { makeSchedule } from '../../../runtime/schedule.js';
 import type { FullProgress, Memory } from './memory.js';
 import type { Plan } from './plan.js';
 import type { ExtractParams } from './settings.js';
@@ -31,7 +32,7 @@ export function unfinished(
 
 /**
  * Whether all rows were sent by a run that then did not come to its end: this one makes up for it, with nothing left to send. Once
- * any run since has ended well, the next one is a new extraction.
+ * any run since has ended well, or the next one was due by the schedule, it is a new extraction.
  * @param whole a run that did come to its end, whatever the ledger knows of it
  */
 export async function sentAlready(
@@ -42,9 +43,11 @@ export async function sentAlready(
 ): Promise<boolean> {
   // A number that is still to come is of another ledger.
   if (ended === undefined || ended.run === whole || ended.run >= (run.runId ?? Infinity)) return false;
-  const age = Date.now() - ended.startedAt;
-  if (ended.signature !== signatureOf(params) || age > params.resume_within) return false;
+  const now = Date.now();
+  const ageMs = now - ended.endedAt;
+  if (ended.signature !== signatureOf(params) || ageMs > params.resume_within) return false;
+  if (params.after.length === 0 && makeSchedule(params).following(ended.endedAt) <= now) return false;
   if (!(await run.cutOff(ended.run))) return false;
-  run.log.notice('extract.sent-already', { run: ended.run, ageMs: age });
+  run.log.notice('extract.sent-already', { run: ended.run, ageMs });
   return true;
 }
