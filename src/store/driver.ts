@@ -201,8 +201,9 @@ export interface Dialect {
 
 /**
  * BUSY: lock or deadlock. LOST: the connection or thread died, a write may or may not be applied. TIMEOUT, CANCELLED:
- * given up, not applied. QUEUE_FULL: too many calls wait. FULL: no disk space. DUPLICATE, CONSTRAINT: the row.
- * BIND: a value of the wrong type or number. SYNTAX: the statement. DATABASE: anything else it said.
+ * given up, not applied. QUEUE_FULL: too many calls wait. FULL: no disk space. OPEN: it cannot be reached, read or written.
+ * DUPLICATE, CONSTRAINT: the row. BIND: a value of the wrong type or number. SYNTAX: the statement. DATABASE: anything else it
+ * said.
  */
 export type StoreErrorCode =
   | 'BUSY' | 'LOST' | 'TIMEOUT' | 'CANCELLED' | 'QUEUE_FULL' | 'CLOSED' | 'OPEN' | 'FULL' | 'DUPLICATE'

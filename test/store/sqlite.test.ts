@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { isRowFault } from '../../src/actors/pipeline/load/segments.js';
 import { asObjects, openStore, StoreError, type Store } from '../../src/store/driver.js';
 
 let folder: string;
@@ -45,6 +46,15 @@ describe('opening a store', () => {
     const text = join(folder, 'notes.txt');
     writeFileSync(text, 'these are notes, not a database '.repeat(100));
     expect(await codeOf(openStore(`sqlite:${text}`))).toBe('OPEN');
+  });
+
+  it('does not blame a row when nothing may be written any more', async () => {
+    await store.execute('PRAGMA query_only = ON');
+    const refused = await store
+      .execute('INSERT INTO t (name) VALUES (?)', ['a'])
+      .catch((error: unknown) => error);
+    expect(refused).toMatchObject({ code: 'OPEN' });
+    expect(isRowFault(refused, true)).toBe(false);
   });
 
   it('makes the file readable for its owner only', () => {

@@ -12,12 +12,12 @@ const BY_STATE: Readonly<Record<string, StoreErrorCode>> = {
   '25P03': 'LOST', '57P01': 'LOST', '57P02': 'LOST', '57P03': 'LOST', '57P05': 'LOST', '53300': 'LOST',
   '57014': 'CANCELLED',
   '53100': 'FULL', '53200': 'BUSY', '53400': 'BUSY',
-  '3D000': 'OPEN', '57P04': 'OPEN',
+  '3D000': 'OPEN', '57P04': 'OPEN', '25006': 'OPEN',
   '42P01': 'NO_TABLE', '3F000': 'NO_TABLE',
   '42501': 'DATABASE',
 }; // prettier-ignore
 const BY_CLASS: Readonly<Record<string, StoreErrorCode>> = {
-  '08': 'LOST', '22': 'BIND', '23': 'CONSTRAINT', '28': 'OPEN', '42': 'SYNTAX',
+  '08': 'LOST', '22': 'BIND', '23': 'CONSTRAINT', '28': 'OPEN', '42': 'SYNTAX', '58': 'OPEN',
 }; // prettier-ignore
 
 const MAX_MESSAGE = 1_000;
