@@ -1,6 +1,7 @@
 /**
  * Connections of one store: opened when needed, at most so many, handed out in the order of asking. A server that went away is tried
- * again with growing pauses (100 ms doubling to 5 s) by the calls that need it, until their deadlines. Thread of the caller.
+ * again with growing pauses (100 ms doubling to 5 s) by the calls that need it, until their deadlines, but for a minute at most: a
+ * stage that may take half an hour is to say that its server is away. Thread of the caller.
  */
 import { StoreError } from './driver.js';
 import { granted, type Deadline } from './give-up.js';
@@ -32,6 +33,7 @@ interface Waiter<C> {
 
 const FIRST_PAUSE = 100;
 const LONGEST_PAUSE = 5_000;
+const LONGEST_TRY = 60_000;
 /** A connection unused for so many ms is asked whether it still lives: firewalls drop silent ones without a word. */
 const DOUBTFUL_AFTER = 30_000;
 const PING_TIMEOUT = 2_000;
@@ -60,7 +62,7 @@ export class ConnectionPool<C extends PooledConnection> {
     }
   }
 
-  /** A connection of one's own, to be given back by `release`. @throws StoreError QUEUE_FULL, TIMEOUT, CANCELLED, CLOSED, OPEN */
+  /** A connection of one's own, to be given back by `release`. @throws StoreError QUEUE_FULL, TIMEOUT, CANCELLED, CLOSED, OPEN, LOST */
   async acquire(deadline: Deadline): Promise<C> {
     for (;;) {
       this.check();
@@ -123,6 +125,7 @@ export class ConnectionPool<C extends PooledConnection> {
   }
 
   private async connect(deadline: Deadline): Promise<C> {
+    const began = performance.now();
     for (;;) {
       const pause = this.retryAt - performance.now();
       if (pause > 0) await rest(pause, deadline);
@@ -138,6 +141,8 @@ export class ConnectionPool<C extends PooledConnection> {
         const { code, message } = error as StoreError;
         if (code !== 'LOST') throw error;
         this.lastError = message;
+        if (performance.now() - began >= LONGEST_TRY)
+          throw new StoreError('LOST', `tried for ${LONGEST_TRY / 1_000} s: ${message}`);
         // Several may have tried at once: they are one attempt.
         if (performance.now() < this.retryAt) continue;
         this.pause = Math.min(LONGEST_PAUSE, Math.max(FIRST_PAUSE, this.pause * 2));

@@ -108,6 +108,17 @@ describe('a pool of connections', () => {
     expect(made).toHaveLength(2);
   });
 
+  it('tells a call that has more time than a minute that the server is away', async () => {
+    const connections = pool();
+    failure = LOST;
+    const given = failureOf(connections.acquire(within(1_800_000)));
+    await vi.advanceTimersByTimeAsync(66_000);
+    expect(await given).toMatchObject({ code: 'LOST', message: 'tried for 60 s: cannot reach the server' });
+    failure = undefined;
+    await vi.advanceTimersByTimeAsync(5_000);
+    expect(await connections.acquire(within(1_000))).toBe(made[0]);
+  });
+
   it('counts attempts of several calls at once as one', async () => {
     const connections = pool(4);
     failure = LOST;
