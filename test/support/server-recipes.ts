@@ -15,10 +15,21 @@ function program(name: string): string {
 
 const data = ({ folder }: ServerProcess): string => join(folder, 'data');
 
+/** Names of the server's certificate and key in its folder; it offers TLS to who asks for it. */
+export const CERTIFICATE = 'server.crt';
+const KEY = 'server.key';
+
+function makeCertificate(server: ServerProcess): void {
+  const kind = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2'];
+  const subject = ['-subj', '/CN=127.0.0.1', '-addext', 'subjectAltName=IP:127.0.0.1'];
+  server.run('openssl', ['req', '-x509', ...kind, ...subject, '-keyout', KEY, '-out', CERTIFICATE]);
+}
+
 export const MARIADB: ServerRecipe = {
   name: 'mariadb',
   user: 'mysql',
   prepare: (server) => {
+    makeCertificate(server);
     server.run(program('mariadb-install-db'), [
       '--no-defaults',
       '--auth-root-authentication-method=normal',
@@ -40,6 +51,8 @@ export const MARIADB: ServerRecipe = {
     `--tmpdir=${server.folder}`,
     `--init-file=${join(server.folder, 'init.sql')}`,
     `--port=${String(server.port)}`,
+    `--ssl-cert=${join(server.folder, CERTIFICATE)}`,
+    `--ssl-key=${join(server.folder, KEY)}`,
     '--bind-address=127.0.0.1',
     '--skip-name-resolve',
     '--skip-log-bin',
@@ -65,6 +78,7 @@ export const POSTGRES: ServerRecipe = {
   name: 'postgres',
   user: 'postgres',
   prepare: (server) => {
+    makeCertificate(server);
     const secret = join(server.folder, 'password');
     writeFileSync(secret, server.password, { mode: 0o644 });
     server.run(program('initdb'), [
@@ -84,6 +98,9 @@ export const POSTGRES: ServerRecipe = {
     ...[
       `port=${String(server.port)}`,
       'listen_addresses=127.0.0.1',
+      'ssl=on',
+      `ssl_cert_file=${join(server.folder, CERTIFICATE)}`,
+      `ssl_key_file=${join(server.folder, KEY)}`,
       `unix_socket_directories=${server.folder}`,
       // In the data folder: a killed server would leave segments in /dev/shm.
       'dynamic_shared_memory_type=mmap',

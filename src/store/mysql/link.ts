@@ -2,10 +2,10 @@
  * One connection: opened with the session this program wants, runs one statement after the other, can be cancelled from a second
  * connection. Thread of the caller.
  */
-import type { Socket } from 'node:net';
+import { isIP, type Socket } from 'node:net';
 import type { Readable } from 'node:stream';
 import mysql from 'mysql2';
-import type { Connection, FieldPacket } from 'mysql2';
+import type { Connection, ConnectionOptions, FieldPacket } from 'mysql2';
 import type { PooledConnection } from '../connection-pool.js';
 import { StoreError, type ColumnKind, type SqlRow } from '../driver.js';
 import type { KnownTable } from './engine.js';
@@ -82,13 +82,11 @@ export class MysqlLink implements PooledConnection {
   /** @throws StoreError OPEN when the server refuses us, LOST when it may work later */
   static async open(address: MysqlAddress, timeoutMs: number): Promise<MysqlLink> {
     const connectTimeout = Math.max(1, Math.min(CONNECT_TIMEOUT, Math.ceil(timeoutMs)));
-    const connection = mysql.createConnection({
-      ...address.connection,
+    const connection = connect(address, {
       connectTimeout,
       // The values are in the text already.
       queryFormat: (sql: string) => sql,
       keepAliveInitialDelay: 30_000,
-      trace: false,
     });
     try {
       // The library's time limit covers the whole greeting.
@@ -216,11 +214,7 @@ export class MysqlLink implements PooledConnection {
   async kill(): Promise<boolean> {
     const id = this.connection.threadId;
     if (id === undefined || id === null) return false;
-    const other = mysql.createConnection({
-      ...this.address.connection,
-      connectTimeout: KILL_TIMEOUT,
-      trace: false,
-    });
+    const other = connect(this.address, { connectTimeout: KILL_TIMEOUT });
     other.on('error', () => undefined);
     try {
       return await new Promise<boolean>((resolve) => {
@@ -262,6 +256,15 @@ export class MysqlLink implements PooledConnection {
     this.failure ??= new StoreError('CLOSED', 'closed');
     this.connection.end(() => undefined);
   }
+}
+
+function connect({ connection: given }: MysqlAddress, options: ConnectionOptions): Connection {
+  const connection = mysql.createConnection({ ...given, ...options, trace: false });
+  // The library does not tell TLS whom it talks to when that is an address, and Node would look for "localhost" in the certificate. It
+  // looks here first.
+  if (isIP(given.host ?? '') !== 0)
+    (socketOf(connection) as { _host?: string | undefined })._host = given.host;
+  return connection;
 }
 
 function socketOf(connection: Connection): Socket {
