@@ -16,62 +16,60 @@ const LF = 10;
  */
 export function together(pieces: readonly Buffer[], column: number): readonly Buffer[] {
   const bytes = pieces.reduce((sum, { length }) => sum + length, 0);
-  if (bytes > MAX_BYTES) return pieces;
+  if (bytes === 0 || bytes > MAX_BYTES) return pieces;
   const text = Buffer.concat(pieces, bytes);
-  const ends = lineEnds(text);
-  if (ends.at(-1) !== bytes) return pieces;
-  // Bytes of the rows of each value, in the order in which the values came.
-  const sizes: number[] = [];
-  const numbers = new Map<string, number>();
-  const numberOf = new Uint32Array(ends.length);
-  for (let row = 0, at = 0; row < ends.length; row++) {
-    const end = ends[row] ?? 0;
-    const value = valueAt(text, at, column);
-    let number = numbers.get(value);
-    if (number === undefined) numbers.set(value, (number = sizes.push(0) - 1));
-    numberOf[row] = number;
-    sizes[number] = (sizes[number] ?? 0) + end - at;
+  const groups: Group[] = [];
+  const known = new Map<number | string, Group>();
+  const groupOf: Group[] = [];
+  const ends: number[] = [];
+  for (let at = 0; at < bytes;) {
+    let from = at;
+    for (let tabs = 0; tabs < column; from++) if (text[from] === TAB) tabs++;
+    let to = from;
+    for (let code = text[to]; code !== TAB && code !== LF && to < bytes;) code = text[++to];
+    const end = text.indexOf(LF, to) + 1;
+    if (end === 0) return pieces;
+    const key = keyOf(text, from, to);
+    let group = known.get(key);
+    if (group === undefined) {
+      group = { value: text.toString('latin1', from, to), size: 0, place: 0 };
+      known.set(key, group);
+      groups.push(group);
+    }
+    group.size += end - at;
+    groupOf.push(group);
+    ends.push(end);
     at = end;
   }
-  if (sizes.length * MIN_ROWS_PER_VALUE > ends.length) return pieces;
-  const places = placesOf(numbers, sizes);
+  if (groups.length * MIN_ROWS_PER_VALUE > ends.length) return pieces;
+  let place = 0;
+  for (const group of groups.sort((a, b) => (a.value < b.value ? -1 : 1))) {
+    group.place = place;
+    place += group.size;
+  }
   const sorted = Buffer.allocUnsafeSlow(bytes);
   for (let row = 0, at = 0; row < ends.length; row++) {
-    const end = ends[row] ?? 0;
-    const number = numberOf[row] ?? 0;
-    text.copy(sorted, places[number], at, end);
-    places[number] = (places[number] ?? 0) + end - at;
+    const end = ends[row] as number;
+    const group = groupOf[row] as Group;
+    group.place += text.copy(sorted, group.place, at, end);
     at = end;
   }
   return [sorted];
 }
 
-/** Where each line ends, its LF included. */
-function lineEnds(text: Buffer): Uint32Array {
-  let lines = 0;
-  for (let at = 0; at < text.length; at++) if (text[at] === LF) lines++;
-  const ends = new Uint32Array(lines);
-  for (let at = 0, line = 0; line < lines; at++) if (text[at] === LF) ends[line++] = at + 1;
-  return ends;
+interface Group {
+  /** One character for each byte: nothing is decoded, and characters sort as their bytes do. */
+  readonly value: string;
+  /** Bytes of its rows. */
+  size: number;
+  /** Where its next row goes. */
+  place: number;
 }
 
-/** One character for each byte: nothing is decoded, and characters sort as their bytes do. */
-function valueAt(text: Buffer, line: number, column: number): string {
-  let from = line;
-  for (let tabs = 0; tabs < column; from++) if (text[from] === TAB) tabs++;
-  let to = from;
-  for (let code = text[to]; code !== TAB && code !== LF;) code = text[++to];
-  return text.toString('latin1', from, to);
-}
-
-/** Where the rows of each value begin when the values are in order. */
-function placesOf(numbers: ReadonlyMap<string, number>, sizes: readonly number[]): number[] {
-  const places = new Array<number>(sizes.length).fill(0);
-  let at = 0;
-  for (const value of [...numbers.keys()].sort()) {
-    const number = numbers.get(value) ?? 0;
-    places[number] = at;
-    at += sizes[number] ?? 0;
-  }
-  return places;
+/** The same for the same bytes only. A number where they fit: a string for each row would cost more than all the rest. */
+function keyOf(text: Buffer, from: number, to: number): number | string {
+  if (to - from > 6) return text.toString('latin1', from, to);
+  let key = to - from;
+  for (let at = from; at < to; at++) key = key * 256 + (text[at] as number);
+  return key;
 }
