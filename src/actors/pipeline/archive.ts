@@ -8,7 +8,14 @@ import { StoreError, type RowSet, type Store } from '../../store/driver.js';
 import { isOfRow, moveInside, moveRows, type Mover, type MoveResult } from './archive/move.js';
 import { HistoryTables, type Period } from './archive/tables.js';
 import { batchKeys } from './stage/batch-keys.js';
-import { KeyBatches, openSource, SmallerBatch, type Batch, type BatchSource } from './stage/key-batches.js';
+import {
+  KeyBatches,
+  openSource,
+  SmallerBatch,
+  type Batch,
+  type BatchSource,
+  type Taken,
+} from './stage/key-batches.js';
 import { LazyStore } from './stage/lazy-store.js';
 import { countRows, describeSource, previewRows } from './purge.js';
 import { stageActor } from './stage.js';
@@ -132,17 +139,17 @@ class Archive implements Stage {
   }
 
   /** A part for each period that the batch has rows of. */
-  private async batch(batch: Batch, work: Work): Promise<number> {
+  private async batch(batch: Batch, work: Work): Promise<Taken> {
     const { tables } = work;
     if (tables.date === undefined) return this.part(EVERYTHING, batch.where, batch.size, work);
     const column = tables.dateName();
-    let taken = 0;
+    let rows = 0;
     let rest: Piece = batch.where;
     for (;;) {
       const first = await this.earliest(rest, work);
-      if (first === null) return taken;
+      if (first === null) return { rows };
       const period = tables.periodOf(first);
-      taken += await this.part(period, all(batch.where, period.where), batch.size, work);
+      rows += (await this.part(period, all(batch.where, period.where), batch.size, work)).rows;
       rest = all(batch.where, { sql: `${column} >= ?`, binds: [period.end] });
     }
   }
@@ -154,12 +161,12 @@ class Archive implements Stage {
     return rows[0]?.[0] ?? null;
   }
 
-  private async part(period: Period, where: Piece, size: number, work: Work): Promise<number> {
+  private async part(period: Period, where: Piece, size: number, work: Work): Promise<Taken> {
     const { run, tables, target } = work;
     const table = await tables.get(period);
     if (target !== undefined) return this.count(await moveRows(work, table, where, size), table.name, run);
     try {
-      return this.count({ moved: await moveInside(work, table, where), stayed: [] }, table.name, run);
+      return this.count(await moveInside(work, table, where), table.name, run);
     } catch (error) {
       if (!(error instanceof StoreError) || !isOfRow(error)) throw error;
       if (size > CAREFUL_ROWS) throw new SmallerBatch(CAREFUL_ROWS);
@@ -167,7 +174,7 @@ class Archive implements Stage {
     }
   }
 
-  private count({ moved, stayed }: MoveResult, history: string, run: StageRun): number {
+  private count({ moved, stayed, heldMs }: MoveResult, history: string, run: StageRun): Taken {
     const { counts, log } = run;
     for (const { key, reason } of stayed.slice(0, Math.max(0, LOGGED_ROWS - counts.rowsRejected))) {
       log.warn('archive.row-stays', { key: key.map(String).join(','), history, reason });
@@ -175,7 +182,7 @@ class Archive implements Stage {
     counts.rowsIn += moved + stayed.length;
     counts.rowsOut += moved;
     counts.rowsRejected += stayed.length;
-    return moved + stayed.length;
+    return { rows: moved + stayed.length, heldMs };
   }
 
   /** Rows without a date belong to no period. */

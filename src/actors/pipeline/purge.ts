@@ -72,7 +72,7 @@ class Purge implements Stage {
       });
       run.counts.rowsIn += deleted;
       run.counts.rowsOut += deleted;
-      return deleted;
+      return { rows: deleted };
     });
     const rows = run.counts.rowsOut - before;
     if (rows > 0) run.log.info('purge.done', { table, rows, ...totals });

@@ -37,6 +37,13 @@ export interface Batch {
   readonly size: number;
 }
 
+/** What became of a batch. */
+export interface Taken {
+  readonly rows: number;
+  /** How long (ms) it held its locks; undefined: to its end. */
+  readonly heldMs?: number | undefined;
+}
+
 export interface BatchTotals {
   readonly batches: number;
   readonly longestMs: number;
@@ -137,10 +144,10 @@ export class KeyBatches {
   /**
    * Goes once through the rows that are there now; what is added behind the last key is for the next run. A batch that met a
    * lock or was too slow is undone and tried again, smaller.
-   * @param work does one batch in one transaction; returns the rows it took, for which one statement after the other is one
-   * range. @throws what `work` throws, StoreError
+   * @param work does one batch in one transaction, for which one statement after the other is one range. @throws what `work`
+   * throws, StoreError
    */
-  async run(run: StageRun, work: (batch: Batch) => Promise<number>): Promise<BatchTotals> {
+  async run(run: StageRun, work: (batch: Batch) => Promise<Taken>): Promise<BatchTotals> {
     let batches = 0;
     let longestMs = 0;
     const end = await this.key(undefined, 'DESC');
@@ -159,12 +166,12 @@ export class KeyBatches {
         const working = work({ where: all(this.between(from, upTo ?? end), this.source.where), size });
         ahead = upTo && this.lookAhead({ op: '>', key: upTo }, end);
         try {
-          const taken = await beating(run, working);
-          const ms = performance.now() - started;
+          const { rows, heldMs } = await beating(run, working);
+          const ms = heldMs ?? performance.now() - started;
           batches++;
           conflicts = 0;
           longestMs = Math.max(longestMs, Math.round(ms));
-          this.dense = taken * 2 > size;
+          this.dense = rows * 2 > size;
           if (upTo === undefined) break;
           after = { op: '>', key: upTo };
           this.size.took(size, ms);
