@@ -122,9 +122,9 @@ describe('errors', () => {
   it('get the code that says what to do', () => {
     const server = (errno: number, sqlMessage = 'x'): StoreError =>
       storeError(Object.assign(new Error(sqlMessage), { errno, sqlMessage, code: 'ER_X' }));
-    const codes = [1062, 1205, 1213, 1146, 1048, 1366, 1264, 1053, 1114, 1317, 3024, 1064, 1045, 1290, 9999].map(
-      (n) => server(n).code,
-    );
+    const codes = [
+      1062, 1205, 1213, 1146, 1048, 1366, 1264, 1053, 1114, 1317, 3024, 1064, 1045, 1290, 9999,
+    ].map((n) => server(n).code);
     expect(codes).toEqual(['DUPLICATE', 'BUSY', 'BUSY', 'NO_TABLE', 'CONSTRAINT', 'BIND', 'CONSTRAINT', 'LOST', 'FULL', 'CANCELLED', 'TIMEOUT', 'SYNTAX', 'OPEN', 'OPEN', 'DATABASE']); // prettier-ignore
     const full = [
       server(1030, 'Got error 28 "No space left on device" from storage engine InnoDB'),
