@@ -159,7 +159,6 @@ export async function extract(options: BenchOptions): Promise<Report> {
             // What one leaves to be written later is not to burden the next.
             spawnSync('sync');
             const failed = ROWS / FILE_ROWS - done.files;
-            if (failed !== 0) throw new Error(`${contestant}: ${done.files} files`);
             if (round > 0) samples.push({ value: ROWS / done.seconds, failed, detail: done });
           }
         }

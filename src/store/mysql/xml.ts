@@ -46,7 +46,6 @@ export class XmlCollector implements Collector<XmlBatch> {
   private waiting = 0;
   private output = 0;
   private outputBytes = 0;
-  private tagBytes = 0;
   private cells = 0;
   private ends = 0;
   private kept: readonly Kept[] = [];
@@ -192,7 +191,7 @@ export class XmlCollector implements Collector<XmlBatch> {
     const count = Math.min(fields.length, tags.length);
     const texts = tags.slice(0, count).map((tag, i) => (i === 0 ? '' : `</${tags[i - 1]}>`) + `<${tag}>`);
     const tagTexts = [...texts, `</${tags[count - 1]}><endl/>\n`].map((text) => Buffer.from(text));
-    this.tagBytes = tagTexts.reduce((sum, { length }) => sum + length, 0);
+    const tagBytes = tagTexts.reduce((sum, { length }) => sum + length, 0);
     const words: number[] = [];
     let free = aligned(TABLES + (count + 1) * COLUMN_WORDS * 4);
     const places = tagTexts.map(({ length }) => {
@@ -204,14 +203,14 @@ export class XmlCollector implements Collector<XmlBatch> {
     this.ends = aligned(free + batchRows * kept.length * 8);
     this.input = aligned(this.ends + batchRows * 4);
     this.output = aligned(this.input + this.inputBytes + SLACK);
-    this.outputBytes = BATCH_BYTES + ROW_BYTES + this.tagBytes;
+    this.outputBytes = BATCH_BYTES + ROW_BYTES + tagBytes;
     tagTexts.forEach((text, i) => {
       const field = fields[i];
       const kind = field === undefined ? Copy.Plain : copyOf(field, escape);
       const place = 1 + kept.findIndex(({ column }) => column === i);
       words.push(kind, lengths[i] ?? NO_LIMIT, place, places[i] ?? 0, text.length);
     });
-    code.layOut(count, TABLES, this.tagBytes, this.cells, kept.length, this.ends, batchRows);
+    code.layOut(count, TABLES, tagBytes, this.cells, kept.length, this.ends, batchRows);
     this.beginBatch();
     new Uint32Array(code.memory.buffer, TABLES, words.length).set(words);
     tagTexts.forEach((text, i) => text.copy(this.heap, places[i]));

@@ -70,6 +70,14 @@ const sources: readonly (readonly [string, boolean, () => Promise<string | undef
   ['PostgreSQL', have.postgres, postgres],
 ];
 
+const FULL = {
+  sql: 'select keyid, v from r',
+  fields: 'keyid,v',
+  key: 'keyid',
+  file_rows: '20',
+  step_files: '10',
+};
+
 describe('extract under SIGKILL', () => {
   it.each(sources.filter(([, here]) => here))(
     'sends every new row of %s once, and no file name twice',
@@ -130,16 +138,9 @@ describe('extract under SIGKILL', () => {
   it('goes on in the middle of a full extraction by key', { timeout: 240_000 }, async () => {
     ex = await Extracting.open();
     await ex.fill(1, 40_000);
-    const conf = {
-      sql: 'select keyid, v from r',
-      fields: 'keyid,v',
-      key: 'keyid',
-      file_rows: '20',
-      step_files: '10',
-    };
     let kills = 0;
     for (let code: number | null = null; code !== 0;) {
-      child = start(ex, conf, 'once');
+      child = start(ex, FULL, 'once');
       const exit = once(child, 'exit') as Promise<[number | null]>;
       if (child.stdout) await once(child.stdout, 'data');
       const ended = await Promise.race([exit, sleep(150 + Math.random() * 500, undefined)]);
@@ -157,14 +158,7 @@ describe('extract under SIGKILL', () => {
     async () => {
       ex = await Extracting.open();
       await ex.fill(1, 10_000);
-      const conf = {
-        sql: 'select keyid, v from r',
-        fields: 'keyid,v',
-        key: 'keyid',
-        file_rows: '20',
-        step_files: '10',
-      };
-      child = start(ex, conf, 'once');
+      child = start(ex, FULL, 'once');
       const exit = once(child, 'exit');
       const last = async (): Promise<string> =>
         readFile(join(ex?.out ?? '', '.extract-extract', 'last.json'), 'utf8').catch(() => '');
@@ -181,7 +175,7 @@ describe('extract under SIGKILL', () => {
       await ledger.close();
       expect(await ex.numbers()).toEqual(range(1, 10_000));
       for (const copies of [1, 2]) {
-        child = start(ex, conf, 'once');
+        child = start(ex, FULL, 'once');
         expect(await once(child, 'exit')).toEqual([0, null]);
         expect(await ex.numbers()).toHaveLength(copies * 10_000);
       }
