@@ -143,7 +143,10 @@ describe('extract under SIGKILL', () => {
       child = start(ex, FULL, 'once');
       const exit = once(child, 'exit') as Promise<[number | null]>;
       if (child.stdout) await once(child.stdout, 'data');
-      const ended = await Promise.race([exit, sleep(150 + Math.random() * 500, undefined)]);
+      const ended = await Promise.race([
+        exit,
+        sleep(kills === 0 ? 50 : 150 + Math.random() * 500, undefined),
+      ]);
       if (ended === undefined) child.kill('SIGKILL');
       [code] = await exit;
       if (code === null && ++kills > 200) throw new Error('it does not get on');
