@@ -1,4 +1,5 @@
 /** Part of the store contract: streams. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import type { SqlRow } from '../../src/store/driver.js';
 import { codeOf, type Kit } from './contract.js';
@@ -91,6 +92,18 @@ export function streamContract(kit: Kit): void {
           throw new Error(`no more than ${rows.length}`);
       })();
       await expect(failing).rejects.toThrow(/no more than \d+/);
+    });
+
+    it('may be left when all of it has come already', async () => {
+      const { store } = kit;
+      for (let i = 0; i < 10; i++) {
+        for await (const { rows } of store.stream(series(50), [], { batchRows: 1 })) {
+          expect(rows).toHaveLength(1);
+          await sleep(5);
+          break;
+        }
+        expect((await store.query(series(1), [], { timeoutMs: 5_000 })).rows).toHaveLength(1);
+      }
     });
 
     it('fails with the code of its statement', async () => {

@@ -1,4 +1,4 @@
-// `npm run wasm`: compiles src/store/mysql/xml-rows.as.ts into the module xml-rows-wasm.ts, which is committed, so that neither a build
+// `npm run wasm`: compiles src/store/mysql/xml-rows.as.ts and what it imports into the module xml-rows-wasm.ts, which is committed, so that neither a build
 // nor the program needs the compiler.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -10,7 +10,12 @@ export const target = path('xml-rows-wasm.ts');
 
 /** @returns the text of the module. @throws what the compiler says */
 export async function compile() {
-  const files = { 'xml-rows.ts': readFileSync(path('xml-rows.as.ts'), 'utf8') };
+  const files = Object.fromEntries(
+    ['xml-rows', 'xml-print', 'xml-write'].map((name) => [
+      `${name}.ts`,
+      readFileSync(path(`${name}.as.ts`), 'utf8'),
+    ]),
+  );
   const made = {};
   const { error, stderr } = await asc.main(
     ['xml-rows.ts', '-O3', '--noAssert', '--runtime', 'stub', '--enable', 'simd', '--importMemory', '-o', 'xml-rows.wasm'], // prettier-ignore

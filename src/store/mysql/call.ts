@@ -5,7 +5,8 @@
 import type { Readable } from 'node:stream';
 import { StoreError, type ColumnKind, type RowSet, type SqlRow } from '../driver.js';
 import type { Deadline } from '../give-up.js';
-import type { Done, MysqlLink, RowSink } from './link.js';
+import type { Done, RowSink } from './command.js';
+import type { MysqlLink } from './link.js';
 import { fill, splitAtBinds } from './text.js';
 
 /** What an operation of several statements has at hand. */

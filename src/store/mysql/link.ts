@@ -5,37 +5,14 @@
 import { isIP, type Socket } from 'node:net';
 import type { Readable } from 'node:stream';
 import mysql from 'mysql2';
-import type { Connection, ConnectionOptions, FieldPacket } from 'mysql2';
+import type { Connection, ConnectionOptions } from 'mysql2';
 import type { PooledConnection } from '../connection-pool.js';
-import { StoreError, type ColumnKind, type SqlRow } from '../driver.js';
+import { StoreError } from '../driver.js';
+import { runPrepared, runText, type Done, type RowSink, type StatementRunner } from './command.js';
 import type { KnownTable } from './engine.js';
 import { errorNumber, storeError } from './errors.js';
-import { RowTap, type WireReader } from './row-tap.js';
-import { columnKind, rowReader, type WirePacket } from './rows.js';
 import { MAX_STAGE_BYTES, type StagePlan } from './stage.js';
 import type { MysqlAddress } from './url.js';
-
-/** What the server says at the end of a statement without rows. */
-export interface Done {
-  readonly affectedRows: number;
-  readonly warnings: number;
-  readonly info: string;
-}
-
-export interface RowSink {
-  columns(names: readonly string[], kinds: readonly ColumnKind[]): void;
-  row(row: SqlRow): void;
-  /** Instead of `row`. @returns what takes them as they come on the wire */
-  wire?(fields: readonly FieldPacket[]): WireReader;
-}
-
-interface Running {
-  on(event: 'fields', listener: (fields: readonly FieldPacket[] | undefined) => void): this;
-  on(event: 'result', listener: (result: unknown) => void): this;
-  on(event: 'error', listener: (error: Error) => void): this;
-  on(event: 'end', listener: () => void): this;
-  row(packet: WirePacket, connection: unknown): unknown;
-}
 
 /** How long opening may take at most, in ms; a call's own deadline may be shorter. */
 const CONNECT_TIMEOUT = 10_000;
@@ -129,65 +106,21 @@ export class MysqlLink implements PooledConnection {
    * Runs one statement to its end. @param sink gets the rows of the first result. @param infile what LOAD DATA LOCAL reads
    * @throws StoreError
    */
-  run(sql: string, sink?: RowSink, infile?: Readable): Promise<Done> {
-    if (this.failure !== undefined) return Promise.reject(new StoreError('LOST', this.failure.message));
-    return new Promise((resolve, reject) => {
-      let done: Done = { affectedRows: 0, warnings: 0, info: '' };
-      const query = this.connection.query({
-        sql,
-        ...(infile === undefined ? {} : { infileStreamFactory: () => infile }),
-      });
-      const command = query as unknown as Running;
-      let results = 0;
-      let failed: unknown;
-      command.on('fields', (fields) => {
-        if (fields === undefined) return;
-        results += 1;
-        const read = rowReader(fields);
-        const wanted = results === 1 ? sink : undefined;
-        wanted?.columns(
-          fields.map(({ name }) => name),
-          fields.map(columnKind),
-        );
-        const reader = wanted?.wire?.(fields) ?? { packet: (packet) => wanted?.row(read(packet)) };
-        const tap = new RowTap(this.connection, reader, (error) => {
-          failed ??= error;
-          this.destroy();
-        });
-        const library = Object.getPrototypeOf(command) as Running;
-        const row = (packet: WirePacket, connection: unknown): unknown => {
-          if (packet.isEOF()) return library.row.call(command, packet, connection);
-          tap.row(packet);
-          return row;
-        };
-        command.row = row;
-      });
-      command.on('result', (result) => {
-        if (results === 0 || sink === undefined) done = readDone(result);
-      });
-      command.on('error', (error) => {
-        failed ??= error;
-      });
-      const end = (): void => {
-        this.usedAt = performance.now();
-        this.connection.removeListener('error', lost);
-        this.connection.removeListener('end', lost);
-        if (failed === undefined) resolve(done);
-        else {
-          const known = storeError(failed);
-          // The server says goodbye: whatever comes next would only find a closed socket.
-          if (known.code === 'LOST') this.failure ??= known;
-          reject(known);
-        }
-      };
-      const lost = (error?: Error): void => {
-        failed ??= error ?? new StoreError('LOST', 'the server closed the connection');
-        end();
-      };
-      command.on('end', end);
-      this.connection.once('error', lost);
-      this.connection.once('end', lost);
-    });
+  async run(sql: string, sink?: RowSink, infile?: Readable): Promise<Done> {
+    if (this.failure !== undefined) throw new StoreError('LOST', this.failure.message);
+    const { connection } = this;
+    try {
+      const runner: StatementRunner = { connection, destroy: () => this.destroy() };
+      const done = sink?.binary === undefined ? undefined : await runPrepared(runner, sql, sink, sink.binary);
+      return done ?? (await runText(runner, sql, sink, infile));
+    } catch (error) {
+      const known = storeError(error);
+      // The server says goodbye: whatever comes next would only find a closed socket.
+      if (known.code === 'LOST') this.failure ??= known;
+      throw known;
+    } finally {
+      this.usedAt = performance.now();
+    }
   }
 
   /**
@@ -275,17 +208,4 @@ function socketOf(connection: Connection): Socket {
 function drop(connection: Connection): void {
   connection.destroy();
   socketOf(connection).destroy();
-}
-
-function readDone(result: unknown): Done {
-  const {
-    affectedRows = 0,
-    warningStatus = 0,
-    info = '',
-  } = (result ?? {}) as {
-    affectedRows?: number;
-    warningStatus?: number;
-    info?: string;
-  };
-  return { affectedRows, warnings: warningStatus, info };
 }

@@ -32,7 +32,7 @@ export class RowTap {
   /** The chunk of which the reader has everything. */
   private taken: Uint8Array | undefined;
 
-  /** @param failed gets what the reader throws when it is not the library that called */
+  /** @param failed gets what the reader throws: nobody else may catch it */
   constructor(
     connection: Connection,
     private readonly reader: WireReader,
@@ -46,11 +46,15 @@ export class RowTap {
     const { reader } = this;
     const { buffer, start, end } = packet;
     if (buffer === this.taken) return;
-    // A buffer of its own is one that the library has put together, and its header may not be filled in.
-    if (reader.chunk === undefined || (start === 0 && end === buffer.length)) return reader.packet(packet);
-    this.taken = buffer;
-    // If the result ends in this chunk, the library will see it, as it goes on through it.
-    if (reader.chunk(buffer.subarray(start)) === undefined) this.takeOver();
+    try {
+      // A buffer of its own is one that the library has put together, and its header may not be filled in.
+      if (reader.chunk === undefined || (start === 0 && end === buffer.length)) return reader.packet(packet);
+      this.taken = buffer;
+      // If the result ends in this chunk, the library will see it, as it goes on through it.
+      if (reader.chunk(buffer.subarray(start)) === undefined) this.takeOver();
+    } catch (error) {
+      this.failed(error);
+    }
   }
 
   private takeOver(): void {

@@ -2,6 +2,7 @@
 import type { FieldPacket } from 'mysql2';
 import { StoreError, type ColumnKind, type RowSet, type SqlRow } from '../driver.js';
 import type { Deadline } from '../give-up.js';
+import type { RowSink } from './command.js';
 import type { MysqlLink } from './link.js';
 import type { WireReader } from './row-tap.js';
 import { columnKind, rowReader } from './rows.js';
@@ -15,8 +16,13 @@ const GRACE = 3_000;
 
 /** What rows are gathered in. */
 export interface Collector<T> {
-  /** @param full called with each row that fills a batch, to `take` it at once. @returns what takes the rows */
-  begin(fields: readonly FieldPacket[], full: () => void): WireReader;
+  /** As of `RowSink`. */
+  binary?(fields: readonly FieldPacket[]): boolean;
+  /**
+   * @param full called with each row that fills a batch, to `take` it at once. @param binary the rows are of the binary protocol
+   * @returns what takes the rows
+   */
+  begin(fields: readonly FieldPacket[], full: () => void, binary: boolean): WireReader;
   /** In the batch now. */
   readonly rows: number;
   /** The batch; the next row begins a new one. */
@@ -69,20 +75,24 @@ export async function* streamBatches<T>(
   let abandoned = false;
   let begun = false;
   let wake: () => void = () => undefined;
-  const sink = {
+  const full = (): void => {
+    const batch = collector.take();
+    if (abandoned) return;
+    ready.push(batch);
+    if (ready.length >= AHEAD && !paused) {
+      paused = true;
+      link.pause();
+    }
+    wake();
+  };
+  const sink: RowSink = {
     columns: () => undefined,
     row: () => undefined,
-    wire: (fields: readonly FieldPacket[]) =>
-      collector.begin(fields, () => {
-        const batch = collector.take();
-        if (abandoned) return;
-        ready.push(batch);
-        if (ready.length >= AHEAD && !paused) {
-          paused = true;
-          link.pause();
-        }
-        wake();
-      }),
+    binary: (fields) => {
+      if (abandoned) throw new StoreError('CANCELLED', 'given up before its first row');
+      return collector.binary?.(fields) ?? false;
+    },
+    wire: (fields, binary) => collector.begin(fields, full, binary),
   };
   const running = link.run(text, sink).then(
     () => {
@@ -134,6 +144,8 @@ export async function* streamBatches<T>(
     }
   } finally {
     if (!ended) await stop();
+    // The end may have been in what was read before the pause; the next statement must not wait for that.
+    link.resume();
   }
 }
 

@@ -20,6 +20,7 @@ export interface XmlCode {
     cells: number,
     endTable: number,
     mostRows: number,
+    binary: boolean,
   ): void;
   begin(from: number, to: number, fullBytes: number): void;
   take(from: number, to: number): number;

@@ -1,9 +1,11 @@
 /**
- * The inner loop of xml.ts in AssemblyScript: packets of rows, as the text protocol has them, to row XML. Sixteen bytes are copied at a
- * time, which JavaScript cannot do: a quarter of its time. `npm run wasm` compiles this into xml-rows-wasm.ts; a test fails when
- * that was forgotten. All addresses are in the memory that xml.ts lays out. Copies read and write up to 15 bytes too far, so regions
- * have that much behind them.
+ * The inner loop of xml.ts in AssemblyScript: packets of rows, of the text or of the binary protocol, to row XML. Sixteen bytes are
+ * copied at a time, which JavaScript cannot do: a quarter of its time. `npm run wasm` compiles this into xml-rows-wasm.ts; a test fails
+ * when that was forgotten. All addresses are in the memory that xml.ts lays out. Copies read and write up to 15 bytes too far, so
+ * regions have that much behind them.
  */
+import { date, dateTime, signed, unsigned } from './xml-print';
+import { copy, cut, entityOf, escaped, hex } from './xml-write';
 
 /** Why `take` came back. */
 const MORE: i32 = 0; // the rest is part of a packet
@@ -13,9 +15,20 @@ const ROOM: i32 = 3; // the row here needs `needed` bytes of output
 
 /** Bytes of a column's entry: kind, most characters, place of its cells, address and length of the text in front of it. */
 const COLUMN: usize = 20;
+/** Kinds: text with its length, which may stand as it is, must be escaped, or is raw bytes; then what the binary protocol alone has. */
 const PLAIN: u32 = 0;
 const ESCAPED: u32 = 1;
+const HEX: u32 = 2;
+/** Integers of 1, 2, 4 and 8 bytes, each with sign and without. */
+const INTEGER: u32 = 3;
+const DATE: u32 = 11;
+/** And so many digits of a second's fraction. */
+const DATE_TIME: u32 = 12;
 const NULL: u32 = 0xfb;
+/** Bytes of a kept cell: where it begins and ends, and room for what is printed here. */
+const CELL: usize = 40;
+/** The longest thing that is printed here is a time with six digits of a fraction. */
+const PRINTED: usize = 26;
 /** The longest entity is six times its character. */
 const GROWTH: usize = 6;
 /** Longer rows are measured before they are written, instead of taken for the longest they can be. */
@@ -28,6 +41,7 @@ let cells: usize = 0;
 let wanted: usize = 0;
 let ends: usize = 0;
 let mostRows: i32 = 0;
+let binary: bool = false;
 let out: usize = 0;
 let outEnd: usize = 0;
 let fullBytes: usize = 0;
@@ -37,7 +51,10 @@ export let bytes: usize = 0;
 export let needed: usize = 0;
 export let why: i32 = MORE;
 
-/** @param last address of one more entry, for the text behind a row. @param cellCount cells kept of each row, as pairs of addresses */
+/**
+ * @param columnTable has one entry more, for the text behind a row. @param tags bytes of a row besides its values
+ * @param cellCount cells kept of each row
+ */
 export function layOut(
   columnCount: i32,
   columnTable: usize,
@@ -46,14 +63,16 @@ export function layOut(
   cellCount: usize,
   endTable: usize,
   rowLimit: i32,
+  isBinary: bool,
 ): void {
   columns = columnCount;
   table = columnTable;
-  tagBytes = tags;
+  tagBytes = tags + (isBinary ? <usize>columnCount * PRINTED : 0);
   cells = cellTable;
   wanted = cellCount;
   ends = endTable;
   mostRows = rowLimit;
+  binary = isBinary;
 }
 
 /** Begins a batch. @param limit bytes after which it is full */
@@ -95,37 +114,121 @@ export function row(from: usize, to: usize): bool {
   const most = (to - from) * GROWTH + tagBytes;
   needed = to - from > MEASURED && most > outEnd - out - bytes ? measure(from) : most;
   if (needed > outEnd - out - bytes) return false;
+  const at = binary ? binaryRow(from, to) : textRow(from, to);
+  bytes = at - out;
+  store<u32>(ends + ((<usize>rows) << 2), <u32>bytes);
+  rows++;
+  return true;
+}
+
+function textRow(from: usize, to: usize): usize {
   let at = out + bytes;
   let pos = from;
   let entry = table;
   for (let i = 0; i < columns; i++, entry += COLUMN) {
     at = text(entry, at);
-    const first = load<u8>(pos);
-    const place = load<u32>(entry, 8);
-    if (first == NULL) {
+    if (load<u8>(pos) == NULL) {
       pos++;
-      if (place != 0) keep(place, 0, 0);
+      keep(entry, 0, 0);
       continue;
     }
     pos = start(pos);
-    const length = size;
-    // No server sends that.
-    if (pos + length > to) unreachable();
-    if (place != 0) keep(place, pos, pos + length);
-    const kind = load<u32>(entry);
-    const limit: usize = load<u32>(entry, 4);
-    if (kind == PLAIN) {
-      at = copy(pos, at, length > limit ? cut(pos, length, limit) : length);
-    } else if (kind == ESCAPED) {
-      at = escaped(pos, at, length > limit ? cut(pos, length, limit) : length);
-    } else at = hex(pos, at, length * 2 > limit ? limit : length * 2);
-    pos += length;
+    const behind = pos + size;
+    at = value(entry, pos, to, at);
+    pos = behind;
   }
-  at = text(entry, at);
-  bytes = at - out;
-  store<u32>(ends + ((<usize>rows) << 2), <u32>bytes);
-  rows++;
-  return true;
+  return text(entry, at);
+}
+
+/** Behind a zero a bit for each column that is NULL, from the third bit on, then the others. */
+function binaryRow(from: usize, to: usize): usize {
+  let at = out + bytes;
+  let pos = firstValue(from);
+  let entry = table;
+  for (let i = 0; i < columns; i++, entry += COLUMN) {
+    at = text(entry, at);
+    if (isNull(from, i)) {
+      keep(entry, 0, 0);
+      continue;
+    }
+    const kind = load<u32>(entry);
+    if (kind <= HEX) {
+      pos = start(pos);
+      const behind = pos + size;
+      at = value(entry, pos, to, at);
+      pos = behind;
+    } else {
+      const behind = end(kind, pos);
+      if (behind > to) unreachable();
+      at = printed(entry, pos, at);
+      pos = behind;
+    }
+  }
+  return text(entry, at);
+}
+
+function firstValue(from: usize): usize {
+  return from + 1 + ((<usize>columns + 9) >> 3);
+}
+
+function isNull(from: usize, column: i32): bool {
+  const bit = column + 2;
+  return ((load<u8>(from + 1 + <usize>(bit >> 3)) >> (<u8>(bit & 7))) & 1) != 0;
+}
+
+/** Where an integer or a time ends. */
+function end(kind: u32, pos: usize): usize {
+  return kind < DATE ? pos + ((<usize>1) << ((kind - INTEGER) >> 1)) : pos + 1 + load<u8>(pos);
+}
+
+function printed(entry: usize, pos: usize, to: usize): usize {
+  const kind = load<u32>(entry);
+  const limit: usize = load<u32>(entry, 4);
+  const place = load<u32>(entry, 8);
+  if (place == 0) return to + min(print(kind, pos, to) - to, limit);
+  const from = cellOf(place) + 8;
+  const length = print(kind, pos, from) - from;
+  keep(entry, from, from + length);
+  copy(from, to, length);
+  return to + min(length, limit);
+}
+
+function print(kind: u32, pos: usize, to: usize): usize {
+  switch (kind - INTEGER) {
+    case 0:
+      return signed(load<i8>(pos), to);
+    case 1:
+      return unsigned(load<u8>(pos), to);
+    case 2:
+      return signed(load<i16>(pos), to);
+    case 3:
+      return unsigned(load<u16>(pos), to);
+    case 4:
+      return signed(load<i32>(pos), to);
+    case 5:
+      return unsigned(load<u32>(pos), to);
+    case 6:
+      return signed(load<i64>(pos), to);
+    case 7:
+      return unsigned(load<u64>(pos), to);
+    case 8:
+      return date(pos + 1, load<u8>(pos), to);
+    default:
+      return dateTime(pos + 1, load<u8>(pos), to, kind - DATE_TIME);
+  }
+}
+
+/** A value that has its length with it: `size`. */
+function value(entry: usize, pos: usize, to: usize, at: usize): usize {
+  const length = size;
+  // No server sends that.
+  if (pos + length > to) unreachable();
+  keep(entry, pos, pos + length);
+  const kind = load<u32>(entry);
+  const limit: usize = load<u32>(entry, 4);
+  if (kind == PLAIN) return copy(pos, at, length > limit ? cut(pos, length, limit) : length);
+  if (kind == ESCAPED) return escaped(pos, at, length > limit ? cut(pos, length, limit) : length);
+  return hex(pos, at, length * 2 > limit ? limit : length * 2);
 }
 
 /** Length of the value that `start` found. */
@@ -148,8 +251,15 @@ function start(pos: usize): usize {
   return pos + 4;
 }
 
-function keep(place: u32, from: usize, to: usize): void {
-  const at = cells + ((<usize>rows * wanted + place - 1) << 3);
+function cellOf(place: u32): usize {
+  return cells + (<usize>rows * wanted + place - 1) * CELL;
+}
+
+/** Where the cell of this row is, if it is wanted; 0: NULL. */
+function keep(entry: usize, from: usize, to: usize): void {
+  const place = load<u32>(entry, 8);
+  if (place == 0) return;
+  const at = cellOf(place);
   store<u32>(at, <u32>from);
   store<u32>(at, <u32>to, 4);
 }
@@ -158,110 +268,23 @@ function text(entry: usize, at: usize): usize {
   return copy(load<u32>(entry, 12), at, load<u32>(entry, 16));
 }
 
-function copy(from: usize, to: usize, length: usize): usize {
-  v128.store(to, v128.load(from));
-  for (let n: usize = 16; n < length; n += 16) v128.store(to + n, v128.load(from + n));
-  return to + length;
-}
-
-/** Where bytes cannot be copied as they are: markup, controls other than tab and LF, and EF, with which U+FFFE and U+FFFF begin. */
-function special(block: v128): i32 {
-  const spaces = v128.or(i8x16.eq(block, i8x16.splat(9)), i8x16.eq(block, i8x16.splat(10)));
-  let found = v128.andnot(i8x16.lt_u(block, i8x16.splat(32)), spaces);
-  found = v128.or(found, i8x16.eq(block, i8x16.splat(0x3c)));
-  found = v128.or(found, i8x16.eq(block, i8x16.splat(0x3e)));
-  found = v128.or(found, i8x16.eq(block, i8x16.splat(0x26)));
-  found = v128.or(found, i8x16.eq(block, i8x16.splat(0x22)));
-  found = v128.or(found, i8x16.eq(block, i8x16.splat(0x27)));
-  found = v128.or(found, i8x16.eq(block, i8x16.splat(-17)));
-  return i8x16.bitmask(found);
-}
-
-function escaped(from: usize, to: usize, length: usize): usize {
-  const end = from + length;
-  let at = to;
-  let pos = from;
-  while (pos < end) {
-    const block = v128.load(pos);
-    v128.store(at, block);
-    const left = end - pos;
-    const found = special(block) | 0x10000;
-    const good: usize = ctz(found);
-    if (good >= left) return at + left;
-    pos += good;
-    at += good;
-    if (good == 16) continue;
-    const entity = entityOf(load<u8>(pos));
-    if (entity != 0) {
-      store<u64>(at, entity);
-      at += <usize>(8 - (clz(entity) >> 3));
-      pos++;
-    } else if (load<u8>(pos) != 0xef) pos++;
-    else if (end - pos >= 3 && isNonCharacter(pos)) pos += 3;
-    else {
-      store<u8>(at++, 0xef);
-      pos++;
-    }
-  }
-  return at;
-}
-
-/** U+FFFE and U+FFFF are EF BF BE and EF BF BF. */
-function isNonCharacter(pos: usize): bool {
-  return load<u8>(pos, 1) == 0xbf && load<u8>(pos, 2) >= 0xbe;
-}
-
-/** Its bytes from the lowest on; 0: there is none, the character is left out. */
-function entityOf(code: u32): u64 {
-  switch (code) {
-    case 0x3c:
-      return 0x3b746c26; // &lt;
-    case 0x3e:
-      return 0x3b746726; // &gt;
-    case 0x26:
-      return 0x3b706d6126; // &amp;
-    case 0x22:
-      return 0x3b746f757126; // &quot;
-    case 0x27:
-      return 0x3b736f706126; // &apos;
-    case 0x0d:
-      return 0x3b33312326; // &#13;
-    default:
-      return 0;
-  }
-}
-
-function hex(from: usize, to: usize, digits: usize): usize {
-  for (let n: usize = 0; n < digits; n++) {
-    const byte: u32 = load<u8>(from + (n >> 1));
-    const digit = n & 1 ? byte & 15 : byte >> 4;
-    store<u8>(to + n, digit < 10 ? digit + 48 : digit + 87);
-  }
-  return to + digits;
-}
-
-/** @returns the bytes of so many characters: a byte 10xxxxxx goes on with the character before it */
-function cut(from: usize, length: usize, limit: usize): usize {
-  let characters: usize = 0;
-  for (let n: usize = 0; n < length; n++) {
-    if ((load<u8>(from + n) & 0xc0) != 0x80 && ++characters > limit) return n;
-  }
-  return length;
-}
-
 /** The bytes that a row may come to, by the characters that are in it. */
 function measure(from: usize): usize {
   let sum = tagBytes;
-  let pos = from;
+  let pos = binary ? firstValue(from) : from;
   let entry = table;
   for (let i = 0; i < columns; i++, entry += COLUMN) {
-    if (load<u8>(pos) == NULL) {
-      pos++;
+    if (binary ? isNull(from, i) : load<u8>(pos) == NULL) {
+      if (!binary) pos++;
+      continue;
+    }
+    const kind = load<u32>(entry);
+    if (kind > HEX) {
+      pos = end(kind, pos);
       continue;
     }
     pos = start(pos);
     const length = size;
-    const kind = load<u32>(entry);
     sum += kind > ESCAPED ? length * 2 : length;
     if (kind == ESCAPED) {
       for (let n: usize = 0; n < length; n++) {

@@ -1,13 +1,15 @@
 /**
- * Rows of the text protocol as row XML: what the server sent goes between the tags without ever being a value here, nor a packet of the
- * client library. The work is done by xml-rows.as.ts; here are its memory and the batches. The bytes are those of
- * protocol/rowxml.ts, values as the server prints them.
+ * Rows as row XML: what the server sent goes between the tags without ever being a value here, nor a packet of the client library. The
+ * work is done by xml-rows.as.ts; here are its memory and the batches. The bytes are those of protocol/rowxml.ts, values as the server
+ * prints them, whether it does so or leaves numbers and times to us.
  */
 import type { FieldPacket } from 'mysql2';
 import { StoreError, type SqlRow, type SqlValue, type XmlBatch, type XmlOptions } from '../driver.js';
-import { cellReader, columnKind, type CellReader, type WireBuffer, type WirePacket } from './rows.js';
+import { cellReader, type CellReader, type WireBuffer, type WirePacket } from './rows.js';
+import type { WireReader } from './row-tap.js';
 import type { Collector } from './stream.js';
 import { instantiate, Why, type XmlCode } from './xml-code.js';
+import { binaryKind, Kind, suitsBinary, textKind } from './xml-kinds.js';
 
 /** Wide rows end a batch early. */
 const BATCH_BYTES = 4 << 20;
@@ -21,15 +23,10 @@ const PAGE = 0x10000;
 /** The first addresses are the compiler's. */
 const TABLES = 1024;
 const COLUMN_WORDS = 5;
+/** A kept cell: where it begins and ends, and room for what is printed in xml-rows.as.ts. */
+const CELL_WORDS = 10;
 const NO_LIMIT = 0xffffffff;
 const MAX_MEMORY = 0xffff0000;
-
-const enum Copy {
-  /** Digits and times: nothing in them is special. */
-  Plain,
-  Escaped,
-  Hex,
-}
 
 interface Kept {
   readonly column: number;
@@ -61,14 +58,20 @@ export class XmlCollector implements Collector<XmlBatch> {
     return this.code.rows.value;
   }
 
-  begin(fields: readonly FieldPacket[], full: () => void): ReturnType<Collector<XmlBatch>['begin']> {
+  binary(fields: readonly FieldPacket[]): boolean {
+    return suitsBinary(fields);
+  }
+
+  begin(fields: readonly FieldPacket[], full: () => void, binary = false): WireReader {
+    // Between the preparing and the running somebody has changed the table.
+    if (binary && !suitsBinary(fields)) throw new StoreError('BUSY', 'the columns have changed meanwhile');
     this.columns = fields.length;
     this.full = full;
     this.kept = this.options.values.flatMap((column) => {
       const field = fields[column];
       return field === undefined ? [] : [{ column, read: cellReader(field) }];
     });
-    this.layOut(fields);
+    this.layOut(fields, binary);
     return { packet: (packet) => this.packet(packet), chunk: (bytes) => this.chunk(bytes) };
   }
 
@@ -144,14 +147,15 @@ export class XmlCollector implements Collector<XmlBatch> {
   private readValues(): void {
     const { kept, code, values, heap } = this;
     if (kept.length === 0) return;
-    const width = kept.length * 2;
+    const width = kept.length * CELL_WORDS;
     const from = values.length;
     const words = new Uint32Array(code.memory.buffer, this.cells, code.rows.value * width);
     for (let at = from * width; at < words.length; at += width) {
       const row: SqlValue[] = [];
       for (let n = 0; n < kept.length; n++) {
-        const start = words[at + 2 * n] as number;
-        row.push(start === 0 ? null : (kept[n] as Kept).read(heap, start, words[at + 2 * n + 1] as number));
+        const cell = at + n * CELL_WORDS;
+        const start = words[cell] as number;
+        row.push(start === 0 ? null : (kept[n] as Kept).read(heap, start, words[cell + 1] as number));
       }
       values.push(row);
     }
@@ -185,7 +189,7 @@ export class XmlCollector implements Collector<XmlBatch> {
   }
 
   /** Tables of the columns, tags, cells, ends of rows, input, output: the last one grows. */
-  private layOut(fields: readonly FieldPacket[]): void {
+  private layOut(fields: readonly FieldPacket[], binary: boolean): void {
     const { code, batchRows, kept } = this;
     const { tags, lengths, escape } = this.options;
     const count = Math.min(fields.length, tags.length);
@@ -200,27 +204,22 @@ export class XmlCollector implements Collector<XmlBatch> {
       return place;
     });
     this.cells = free;
-    this.ends = aligned(free + batchRows * kept.length * 8);
+    this.ends = aligned(free + batchRows * kept.length * CELL_WORDS * 4);
     this.input = aligned(this.ends + batchRows * 4);
     this.output = aligned(this.input + this.inputBytes + SLACK);
     this.outputBytes = BATCH_BYTES + ROW_BYTES + tagBytes;
     tagTexts.forEach((text, i) => {
       const field = fields[i];
-      const kind = field === undefined ? Copy.Plain : copyOf(field, escape);
+      const kindOf = binary ? binaryKind : textKind;
+      const kind = (field && kindOf(field, escape)) ?? Kind.Plain;
       const place = 1 + kept.findIndex(({ column }) => column === i);
       words.push(kind, lengths[i] ?? NO_LIMIT, place, places[i] ?? 0, text.length);
     });
-    code.layOut(count, TABLES, tagBytes, this.cells, kept.length, this.ends, batchRows);
+    code.layOut(count, TABLES, tagBytes, this.cells, kept.length, this.ends, batchRows, binary);
     this.beginBatch();
     new Uint32Array(code.memory.buffer, TABLES, words.length).set(words);
     tagTexts.forEach((text, i) => text.copy(this.heap, places[i]));
   }
-}
-
-function copyOf(field: FieldPacket, escape: boolean): Copy {
-  const kind = columnKind(field);
-  if (kind === 'bytes') return Copy.Hex;
-  return (kind === 'text' || kind === 'other') && escape ? Copy.Escaped : Copy.Plain;
 }
 
 function aligned(address: number): number {
