@@ -3,49 +3,67 @@
  * behind what it wrote.
  */
 
-const ZERO: u32 = 48;
-const BILLION: u64 = 1_000_000_000;
+const ZEROS: u32 = 0x30303030;
+const MYRIAD: u64 = 10_000;
+const MINUS: u32 = 45;
+const COLON: u32 = 58;
+const SPACE: u32 = 32;
+const POINT: u32 = 46;
 
-export function signed(value: i64, to: usize): usize {
+/* @inline */ export function signed(value: i64, to: usize): usize {
   if (value >= 0) return unsigned(<u64>value, to);
-  store<u8>(to, 45);
+  store<u8>(to, MINUS);
   return unsigned(<u64>-value, to + 1);
 }
 
 export function unsigned(value: u64, to: usize): usize {
-  if (value <= <u64>u32.MAX_VALUE) return short(<u32>value, to);
-  const rest = value / BILLION;
-  return padded(<u32>(value - rest * BILLION), 9, unsigned(rest, to));
+  if (value >= MYRIAD) {
+    const rest = value / MYRIAD;
+    const at = rest <= <u64>u32.MAX_VALUE ? medium(<u32>rest, to) : unsigned(rest, to);
+    store<u32>(at, four(<u32>(value - rest * MYRIAD)) + ZEROS);
+    return at + 4;
+  }
+  return small(<u32>value, to);
 }
 
-function short(value: u32, to: usize): usize {
-  if (value < 10) {
-    store<u8>(to, ZERO + value);
-    return to + 1;
-  }
-  let count: usize = 2;
-  for (let power: u64 = 100; power <= value; power *= 10) count++;
-  return padded(value, count, to);
+function medium(value: u32, to: usize): usize {
+  if (value < 10_000) return small(value, to);
+  const rest = value / 10_000;
+  const at = medium(rest, to);
+  store<u32>(at, four(value - rest * 10_000) + ZEROS);
+  return at + 4;
 }
 
-/** With zeros in front. */
-function padded(value: u32, count: usize, to: usize): usize {
-  let at = to + count;
-  while (at > to) {
-    const rest = value / 10;
-    store<u8>(--at, ZERO + value - rest * 10);
-    value = rest;
-  }
-  return to + count;
+/** Less than 10,000; without zeros in front. */
+/* @inline */ function small(value: u32, to: usize): usize {
+  const digits = four(value);
+  // The last digit stays whatever it is.
+  const zeros = ctz(digits | 0x01000000) & 24;
+  store<u32>(to, (digits + ZEROS) >> zeros);
+  return to + 4 - <usize>(zeros >> 3);
+}
+
+/** @returns the four digits of a number, each in a byte, the first one in the lowest */
+/* @inline */ function four(value: u32): u32 {
+  const hundreds = (value * 5243) >> 19;
+  const pairs = hundreds | ((value - hundreds * 100) << 16);
+  const tens = ((pairs * 103) >> 10) & 0x000f000f;
+  return tens | ((pairs - tens * 10) << 8);
+}
+
+function two(value: u32, to: usize): usize {
+  const tens = (value * 103) >> 10;
+  store<u16>(to, 0x3030 | tens | ((value - tens * 10) << 8));
+  return to + 2;
 }
 
 /** `yyyy-mm-dd`. @param length of the value: 0 for the date that is all zeros, else 4 or more */
 export function date(from: usize, length: usize, to: usize): usize {
-  let at = padded(length < 4 ? 0 : load<u16>(from), 4, to);
-  store<u8>(at, 45);
-  at = padded(length < 4 ? 0 : load<u8>(from, 2), 2, at + 1);
-  store<u8>(at, 45);
-  return padded(length < 4 ? 0 : load<u8>(from, 3), 2, at + 1);
+  store<u32>(to, four(length < 4 ? 0 : load<u16>(from)) + ZEROS);
+  store<u8>(to, MINUS, 4);
+  two(length < 4 ? 0 : load<u8>(from, 2), to + 5);
+  store<u8>(to, MINUS, 7);
+  return two(length < 4 ? 0 : load<u8>(from, 3), to + 8);
 }
 
 /**
@@ -54,14 +72,17 @@ export function date(from: usize, length: usize, to: usize): usize {
  */
 export function dateTime(from: usize, length: usize, to: usize, digits: usize): usize {
   let at = date(from, length, to);
-  store<u8>(at, 32);
-  at = padded(length < 7 ? 0 : load<u8>(from, 4), 2, at + 1);
-  store<u8>(at, 58);
-  at = padded(length < 7 ? 0 : load<u8>(from, 5), 2, at + 1);
-  store<u8>(at, 58);
-  at = padded(length < 7 ? 0 : load<u8>(from, 6), 2, at + 1);
+  store<u8>(at, SPACE);
+  at = two(length < 7 ? 0 : load<u8>(from, 4), at + 1);
+  store<u8>(at, COLON);
+  at = two(length < 7 ? 0 : load<u8>(from, 5), at + 1);
+  store<u8>(at, COLON);
+  at = two(length < 7 ? 0 : load<u8>(from, 6), at + 1);
   if (digits == 0) return at;
-  store<u8>(at, 46);
-  padded(length < 11 ? 0 : load<u32>(from, 7), 6, at + 1);
+  store<u8>(at, POINT);
+  const micros: u32 = length < 11 ? 0 : load<u32>(from, 7);
+  const rest = micros / 10_000;
+  two(rest, at + 1);
+  store<u32>(at, four(micros - rest * 10_000) + ZEROS, 3);
   return at + 1 + digits;
 }

@@ -171,17 +171,17 @@ function firstValue(from: usize): usize {
   return from + 1 + ((<usize>columns + 9) >> 3);
 }
 
-function isNull(from: usize, column: i32): bool {
+/* @inline */ function isNull(from: usize, column: i32): bool {
   const bit = column + 2;
   return ((load<u8>(from + 1 + <usize>(bit >> 3)) >> (<u8>(bit & 7))) & 1) != 0;
 }
 
 /** Where an integer or a time ends. */
-function end(kind: u32, pos: usize): usize {
+/* @inline */ function end(kind: u32, pos: usize): usize {
   return kind < DATE ? pos + ((<usize>1) << ((kind - INTEGER) >> 1)) : pos + 1 + load<u8>(pos);
 }
 
-function printed(entry: usize, pos: usize, to: usize): usize {
+/* @inline */ function printed(entry: usize, pos: usize, to: usize): usize {
   const kind = load<u32>(entry);
   const limit: usize = load<u32>(entry, 4);
   const place = load<u32>(entry, 8);
@@ -193,7 +193,7 @@ function printed(entry: usize, pos: usize, to: usize): usize {
   return to + min(length, limit);
 }
 
-function print(kind: u32, pos: usize, to: usize): usize {
+/* @inline */ function print(kind: u32, pos: usize, to: usize): usize {
   switch (kind - INTEGER) {
     case 0:
       return signed(load<i8>(pos), to);
@@ -219,7 +219,7 @@ function print(kind: u32, pos: usize, to: usize): usize {
 }
 
 /** A value that has its length with it: `size`. */
-function value(entry: usize, pos: usize, to: usize, at: usize): usize {
+/* @inline */ function value(entry: usize, pos: usize, to: usize, at: usize): usize {
   const length = size;
   // No server sends that.
   if (pos + length > to) unreachable();
@@ -235,7 +235,7 @@ function value(entry: usize, pos: usize, to: usize, at: usize): usize {
 let size: usize = 0;
 
 /** Reads a length. @returns where the value begins */
-function start(pos: usize): usize {
+/* @inline */ function start(pos: usize): usize {
   const first = load<u8>(pos);
   if (first < NULL) {
     size = first;
@@ -256,7 +256,7 @@ function cellOf(place: u32): usize {
 }
 
 /** Where the cell of this row is, if it is wanted; 0: NULL. */
-function keep(entry: usize, from: usize, to: usize): void {
+/* @inline */ function keep(entry: usize, from: usize, to: usize): void {
   const place = load<u32>(entry, 8);
   if (place == 0) return;
   const at = cellOf(place);
@@ -264,7 +264,7 @@ function keep(entry: usize, from: usize, to: usize): void {
   store<u32>(at, <u32>to, 4);
 }
 
-function text(entry: usize, at: usize): usize {
+/* @inline */ function text(entry: usize, at: usize): usize {
   return copy(load<u32>(entry, 12), at, load<u32>(entry, 16));
 }
 

@@ -1,6 +1,6 @@
 /** Values and texts into the output, for xml-rows.as.ts. Each returns the address behind what it wrote. */
 
-export function copy(from: usize, to: usize, length: usize): usize {
+/* @inline */ export function copy(from: usize, to: usize, length: usize): usize {
   v128.store(to, v128.load(from));
   for (let n: usize = 16; n < length; n += 16) v128.store(to + n, v128.load(from + n));
   return to + length;
