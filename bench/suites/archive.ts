@@ -49,6 +49,15 @@ function byClient(sql: string): Run {
   };
 }
 
+/** The stage's two statements for eight stations at a time, which the client knows beforehand: 8,000 rows of a million. */
+function byClientInBatches(): Run {
+  const batches = Array.from({ length: 125 }, (_, n) => {
+    const where = `WHERE obtid >= '${58_000 + 8 * n}' AND obtid < '${58_008 + 8 * n}'`;
+    return `START TRANSACTION; INSERT INTO obs_HIS SELECT * FROM obs ${where} FOR UPDATE; DELETE FROM obs ${where}; COMMIT`;
+  });
+  return byClient(batches.join('; '));
+}
+
 const COPY = 'INSERT INTO obs_HIS SELECT * FROM obs';
 const CASES: Readonly<Record<string, Readonly<Record<string, Run>>>> = {
   purge: {
@@ -59,6 +68,7 @@ const CASES: Readonly<Record<string, Readonly<Record<string, Run>>>> = {
   archive: {
     'stage, by primary key': byStage(archive, ''),
     'stage, by keyid': byStage(archive, 'keyid'),
+    'client, batches known beforehand': byClientInBatches(),
     'INSERT ... SELECT alone': byClient(COPY),
     'INSERT ... SELECT and DELETE': byClient(`START TRANSACTION; ${COPY}; DELETE FROM obs; COMMIT`),
   },
