@@ -6,6 +6,7 @@ import { execFileSync, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { chmodSync, chownSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { freePort, ServerProcess } from './server-process.js';
 
 const SERVER = 'mariadbd';
@@ -149,6 +150,16 @@ export class BenchDatabase {
     });
     if (code !== 0) throw new Error(`mariadb: ${errors}`);
     return { seconds: (performance.now() - began) / 1000, output };
+  }
+
+  /** Waits until the server has cleaned up behind the transactions so far, which would be charged to whoever comes next. */
+  async settled(): Promise<void> {
+    const waiting = `SELECT COUNT FROM information_schema.INNODB_METRICS WHERE NAME = 'trx_rseg_history_len'`;
+    for (let tries = 0; tries < 300; tries++) {
+      if (Number((await this.client(waiting)).output) < 100) return;
+      await sleep(200);
+    }
+    throw new Error('the server has not cleaned up in a minute');
   }
 
   /** Makes an empty table of observations (spec data-centre 4.3) in place of what was there. */

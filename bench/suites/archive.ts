@@ -106,6 +106,7 @@ async function turns(
       process.stderr.write(`${name}: round ${round} of ${rounds}, ${contestant}\n`);
       await database.fillObservations('obs', rows);
       await database.createObservations('obs_HIS');
+      await database.settled();
       series[i]?.samples.push(await run(database, rows));
     }
   }
