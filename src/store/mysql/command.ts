@@ -117,9 +117,9 @@ function ended(
   return whileConnected(runner.connection, (resolve, reject) => {
     let done: Done = { affectedRows: 0, warnings: 0, info: '' };
     let results = 0;
-    let failed: unknown;
+    let failed: Error | undefined;
     const fail = (error: unknown): void => {
-      failed ??= error;
+      failed ??= error as Error;
       runner.destroy();
     };
     const begin = (fields: readonly FieldPacket[]): WireReader => {
@@ -161,7 +161,7 @@ function ended(
  */
 function whileConnected<T>(
   connection: Connection,
-  work: (resolve: (value: T) => void, reject: (error: unknown) => void) => (() => unknown) | void,
+  work: (resolve: (value: T) => void, reject: (error: Error) => void) => (() => Error | undefined) | void,
 ): Promise<T> {
   return new Promise((resolve, reject) => {
     const over = (): void => {
@@ -170,7 +170,7 @@ function whileConnected<T>(
     };
     const lost = (error?: Error): void => {
       over();
-      reject((blamed?.() ?? error ?? new StoreError('LOST', 'the server closed the connection')) as Error);
+      reject(blamed?.() ?? error ?? new StoreError('LOST', 'the server closed the connection'));
     };
     const blamed = work(
       (value) => {
@@ -179,7 +179,7 @@ function whileConnected<T>(
       },
       (error) => {
         over();
-        reject(error as Error);
+        reject(error);
       },
     );
     connection.once('error', lost);

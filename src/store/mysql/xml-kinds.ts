@@ -56,6 +56,7 @@ export function binaryKind(field: FieldPacket, escape: boolean): number | undefi
 
 /** Whether each column can be taken from the binary protocol, and one of them costs the server less there. */
 export function suitsBinary(fields: readonly FieldPacket[]): boolean {
+  const texts = fields.map((field) => textKind(field, true));
   const kinds = fields.map((field) => binaryKind(field, true));
-  return kinds.every((kind) => kind !== undefined) && kinds.some((kind) => Number(kind) >= Kind.Integer);
+  return kinds.every((kind) => kind !== undefined) && kinds.some((kind, i) => kind !== texts[i]);
 }
