@@ -159,6 +159,14 @@ describe.skipIf(!have.mariadb)('rows of the binary protocol', { timeout: 60_000 
     expect(rows).toEqual([[0]]);
   });
 
+  it('are only asked for where they are used', async () => {
+    const prepared = async () =>
+      (await store.query(PREPARED.slice(1, -1).replace('EXECUTE', 'PREPARE'))).rows[0]?.[0];
+    const before = await prepared();
+    for await (const { rows } of store.stream('SELECT 1')) expect(rows).toEqual([[1]]);
+    expect(await prepared()).toBe(before);
+  });
+
   it('end with the error of a row in their middle, and the connection goes on', async () => {
     await store.execute('CREATE TABLE late (id INT PRIMARY KEY)');
     await store.execute('INSERT INTO late SELECT seq FROM seq_1_to_100000');

@@ -88,10 +88,12 @@ export async function* streamBatches<T>(
   const sink: RowSink = {
     columns: () => undefined,
     row: () => undefined,
-    binary: (fields) => {
-      if (abandoned) throw new StoreError('CANCELLED', 'given up before its first row');
-      return collector.binary?.(fields) ?? false;
-    },
+    binary:
+      collector.binary &&
+      ((fields) => {
+        if (abandoned) throw new StoreError('CANCELLED', 'given up before its first row');
+        return collector.binary?.(fields) ?? false;
+      }),
     wire: (fields, binary) => collector.begin(fields, full, binary),
   };
   const running = link.run(text, sink).then(
