@@ -163,7 +163,9 @@ describe.skipIf(!have.mariadb)('rows of the binary protocol', { timeout: 60_000 
     const prepared = async () =>
       (await store.query(PREPARED.slice(1, -1).replace('EXECUTE', 'PREPARE'))).rows[0]?.[0];
     const before = await prepared();
-    for await (const { rows } of store.stream('SELECT 1')) expect(rows).toEqual([[1]]);
+    const batches: unknown[] = [];
+    for await (const { rows } of store.stream('SELECT 1')) batches.push(rows);
+    expect(batches).toEqual([[[1]]]);
     expect(await prepared()).toBe(before);
   });
 
@@ -195,6 +197,7 @@ describe.skipIf(!have.mariadb)('rows of the binary protocol', { timeout: 60_000 
         expect(batch.ends.length).toBe(1_000);
         if (++seen === batches) break;
       }
+      expect(seen).toBe(batches);
     }
     const controller = new AbortController();
     const reading = (async () => {

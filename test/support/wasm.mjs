@@ -1,5 +1,5 @@
-// `npm run wasm`: compiles src/store/mysql/xml-rows.as.ts and what it imports into the module xml-rows-wasm.ts, which is committed, so that neither a build
-// nor the program needs the compiler.
+// `npm run wasm`: compiles src/store/mysql/xml-rows.as.ts and what it imports into the module xml-rows-wasm.ts, which is committed, so
+// that neither a build nor the program needs the compiler.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import asc from 'assemblyscript/asc';

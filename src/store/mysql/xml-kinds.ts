@@ -16,7 +16,6 @@ export const enum Kind {
 }
 
 const UNSIGNED = 32;
-const ZEROFILL = 64;
 const MAX_FRACTION = 6;
 /** Sizes in the binary protocol, as powers of two: TINYINT, SMALLINT, INT, BIGINT, MEDIUMINT. */
 const INTEGERS: ReadonlyMap<number, number> = new Map([
@@ -45,7 +44,7 @@ export function textKind(field: FieldPacket, escape: boolean): number {
 export function binaryKind(field: FieldPacket, escape: boolean): number | undefined {
   const type = field.columnType ?? -1;
   const flags = Number(field.flags);
-  if ((flags & ZEROFILL) !== 0) return undefined;
+  if (columnKind(field) === 'other') return undefined;
   const size = INTEGERS.get(type);
   if (size !== undefined) return Kind.Integer + 2 * size + ((flags & UNSIGNED) === 0 ? 0 : 1);
   if (type === DATE) return Kind.Date;
