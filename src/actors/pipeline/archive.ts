@@ -20,7 +20,7 @@ import { LazyStore } from './stage/lazy-store.js';
 import { countRows, describeSource, previewRows } from './purge.js';
 import { stageActor } from './stage.js';
 import type { Stage, StageEnv, StageRun } from './stage/run.js';
-import { beating } from './sync/apply.js';
+import { beating } from './stage/beating.js';
 import { all, whereText, type Piece } from './sync/sql.js';
 
 export const keys = defineKeys({

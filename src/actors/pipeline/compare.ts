@@ -7,7 +7,8 @@ import { StoreError, type SqlRow } from '../../store/driver.js';
 import { defineKeys, type ValuesOf } from '../../runtime/schema.js';
 import { canSum, differingRanges, within } from './compare/ranges.js';
 import { CompareReport, type Difference } from './compare/report.js';
-import { apply, beating, beatingEach, lookUp, type ApplyOptions } from './sync/apply.js';
+import { beating, beatingEach } from './stage/beating.js';
+import { apply, lookUp, type ApplyOptions } from './sync/apply.js';
 import { batchKeys, pairKeys } from './sync/keys.js';
 import { fingerprint, inOrder, StorePair } from './sync/pair.js';
 import type { Side, SyncPlan } from './sync/plan.js';
@@ -233,7 +234,7 @@ class Compare implements Stage {
       real.filter((difference) => difference.kind === kind).map(({ row }) => row);
     const remove = this.params.repair_delete ? rows('extra') : [];
     const change = { insert: rows('missing'), update: rows('different'), remove };
-    const repaired = await beating(run, apply(plan, change, options));
+    const repaired = await apply(plan, change, run, options);
     found.repaired += change.insert.length + change.update.length + remove.length;
     run.counts.rowsOut += repaired;
   }

@@ -10,7 +10,7 @@ import { splitSql, SqlSplitError, type SqlStatement } from '../../store/sql-spli
 import { commonKeys } from './stage/common-keys.js';
 import { stageActor, stageKeys } from './stage.js';
 import { StageError, type Stage, type StageEnv, type StageRun } from './stage/run.js';
-import { beating } from './sync/apply.js';
+import { beating } from './stage/beating.js';
 
 export const keys = defineKeys({
   ...stageKeys,

@@ -9,7 +9,7 @@ import { KeyBatches, openSource, quotedKeys, type BatchSource } from './stage/ke
 import { LazyStore } from './stage/lazy-store.js';
 import { stageActor } from './stage.js';
 import type { Stage, StageEnv, StageRun } from './stage/run.js';
-import { beating } from './sync/apply.js';
+import { beating } from './stage/beating.js';
 import { whereText } from './sync/sql.js';
 
 export const keys = batchKeys;

@@ -9,7 +9,7 @@ import { localTime } from '../../runtime/log-format.js';
 import { openStore, type RowSet, type Store } from '../../store/driver.js';
 import { SqlRewriteError } from '../../store/sql-rewrite.js';
 import { LazyStore } from './stage/lazy-store.js';
-import { beating } from './sync/apply.js';
+import { beating } from './stage/beating.js';
 import { stageActor } from './stage.js';
 import { StageError, type Stage, type StageEnv, type StageRun } from './stage/run.js';
 import {

@@ -5,7 +5,7 @@
  */
 import { StoreError, type SqlRow, type SqlValue } from '../../store/driver.js';
 import { defineKeys, type ValuesOf } from '../../runtime/schema.js';
-import { apply, beating, beatingEach, type ApplyOptions } from './sync/apply.js';
+import { apply, type ApplyOptions } from './sync/apply.js';
 import { batchKeys, linkKeys, pairKeys } from './sync/keys.js';
 import { copyText, keyBatches, linkSide, type LinkJob } from './sync/link.js';
 import { makePlan, sameNames, type Side, type SyncPlan } from './sync/plan.js';
@@ -16,6 +16,8 @@ import { all, keyList, maxKeys, chunksOf, whereText, type Piece } from './sync/s
 import { removeVanished } from './sync/vanish.js';
 import { beforeValue, canonical } from './sync/values.js';
 import { stageActor } from './stage.js';
+import { beating, beatingEach } from './stage/beating.js';
+import { pastConflicts } from './stage/conflicts.js';
 import { stageKeys } from './stage/keys.js';
 import { StageError, type Stage, type StageEnv, type StageRun } from './stage/run.js';
 
@@ -193,10 +195,7 @@ class SyncIncrement implements Stage {
     let reached = last;
     const batches = source.store.stream(sql, binds, { ...options, batchRows: FETCH_ROWS });
     await inTurns(regrouped(beatingEach(run, ahead(batches)), this.params.batch_rows), async (rows) => {
-      run.counts.rowsOut += await beating(
-        run,
-        apply(plan, { insert: rows, update: [], remove: [] }, options),
-      );
+      run.counts.rowsOut += await apply(plan, { insert: rows, update: [], remove: [] }, run, options);
       run.counts.rowsIn += rows.length;
       reached = rows.at(-1)?.[0] ?? reached;
       await this.remember(run, reached);
@@ -229,7 +228,7 @@ class SyncIncrement implements Stage {
     run: StageRun,
   ): Promise<number> {
     const where = all(link.side.where, keyList(link.target.dialect, link.side.keys, keyRows));
-    return beating(run, link.target.execute(copyText(plan, link.side, where), where.binds, link));
+    return pastConflicts(run, () => link.target.execute(copyText(plan, link.side, where), where.binds, link));
   }
 
   /** Rows behind the last key that came or changed since. */
@@ -263,7 +262,7 @@ class SyncIncrement implements Stage {
         if (run.dryRun) continue;
         if (link === undefined) {
           const change = { insert: missing, update: changed, remove: [] };
-          run.counts.rowsOut += await beating(run, apply(unique, change, options));
+          run.counts.rowsOut += await apply(unique, change, run, options);
           continue;
         }
         const side =

@@ -6,7 +6,7 @@
 import { StoreError } from '../../store/driver.js';
 import { tabLine } from '../../protocol/tab-text.js';
 import { defineKeys, type ValuesOf } from '../../runtime/schema.js';
-import { beating, type ApplyOptions } from './sync/apply.js';
+import type { ApplyOptions } from './sync/apply.js';
 import { refreshBatched } from './sync/batched.js';
 import { batchKeys, linkKeys, pairKeys } from './sync/keys.js';
 import { refreshByLink, refreshWholeByLink } from './sync/link.js';
@@ -15,6 +15,7 @@ import { fingerprint, StorePair } from './sync/pair.js';
 import { ahead, FETCH_ROWS } from './sync/read.js';
 import { whereText } from './sync/sql.js';
 import { stageActor } from './stage.js';
+import { beating } from './stage/beating.js';
 import type { Stage, StageEnv, StageRun } from './stage/run.js';
 
 export const keys = defineKeys({

@@ -7,7 +7,8 @@
 import { StoreError, type SqlRow, type SqlRunner } from '../../store/driver.js';
 import { reasonOf } from '../../runtime/errors.js';
 import { defineKeys, type ValuesOf } from '../../runtime/schema.js';
-import { applyIn, beating, KeySet, lookUp, type ApplyOptions } from './sync/apply.js';
+import { pastConflicts } from './stage/conflicts.js';
+import { apply, applyIn, KeySet, lookUp, type ApplyOptions } from './sync/apply.js';
 import { refreshBatched } from './sync/batched.js';
 import { batchKeys, pairKeys } from './sync/keys.js';
 import { fingerprint, StorePair } from './sync/pair.js';
@@ -169,26 +170,21 @@ class SyncTrigger implements Stage {
     const log = store.dialect.quoteIdentifier(this.log);
     const id = store.dialect.quoteIdentifier('sync_id');
     const select = `SELECT ${[id, ...quoted].join(', ')} FROM ${log} ORDER BY ${id}`;
-    const work = store.transaction(async (source) => {
+    const drained = async (source: SqlRunner): Promise<{ taken: number; written: number }> => {
       const text = store.dialect.limit(select, this.params.batch_rows);
       const { rows: entries } = await source.query(text, [], options);
-      if (entries.length === 0) return 0;
+      if (entries.length === 0) return { taken: 0, written: 0 };
       for (const chunk of chunksOf(entries, maxKeys(store.dialect, 1))) {
         const marks = chunk.map(() => '?').join(', ');
         const ids = chunk.map(([value = null]) => value);
         await source.execute(`DELETE FROM ${log} WHERE ${id} IN (${marks})`, ids, options);
       }
-      await this.bring(
-        plan,
-        source,
-        entries.map((entry) => entry.slice(1)),
-        run,
-        options,
-      );
-      return entries.length;
-    }, options);
-    const taken = await beating(run, work);
+      const noted = entries.map((entry) => entry.slice(1));
+      return { taken: entries.length, written: await this.bring(plan, source, noted, run, options) };
+    };
+    const { taken, written } = await pastConflicts(run, () => store.transaction(drained, options));
     run.counts.rowsIn += taken;
+    run.counts.rowsOut += written;
     return taken;
   }
 
@@ -198,7 +194,7 @@ class SyncTrigger implements Stage {
     noted: readonly SqlRow[],
     run: StageRun,
     options: ApplyOptions,
-  ): Promise<void> {
+  ): Promise<number> {
     const seen = new KeySet(plan);
     const changed = noted.filter((key) => {
       if (key.includes(null) || seen.has(key)) return false;
@@ -211,9 +207,8 @@ class SyncTrigger implements Stage {
     const remove = changed.filter((key) => !there.has(key)).map((key) => plan.convert(key));
     const change = { insert: [], update: present, remove };
     // Within one SQLite file a second transaction would wait for this one for ever.
-    const work = (tx: SqlRunner): Promise<number> => applyIn(plan, tx, change, options);
-    run.counts.rowsOut += await (this.params.source === this.params.target
-      ? work(source)
-      : plan.target.store.transaction(work, options));
+    return this.params.source === this.params.target
+      ? applyIn(plan, source, change, options)
+      : apply(plan, change, run, options);
   }
 }

@@ -55,28 +55,45 @@ describe.each(servers)('the victim of a deadlock on $name', { timeout: 60_000 },
 describe.each(pairs)('the victim of a deadlock in a sync from %s to %s', { timeout: 60_000 }, (from, to) => {
   const pair = usePair([from, to]);
 
-  it.each(['batched', 'whole'])('sync-refresh in mode %s is retried', async (mode) => {
+  const reasons = (): string =>
+    pair.log
+      .named('batch.conflict')
+      .map(({ fields }) => String(fields?.['reason']))
+      .join('; ');
+
+  async function refreshed(mode: string): Promise<RunResult> {
     await pair.tables(numbers(0, 300), numbers(0, 300), 'keyid');
     await pair.source.execute('UPDATE src SET t = 7000 WHERE keyid IN (5, 250)');
     const lock = (n: number): string => `UPDATE dst SET t = t WHERE keyid = ${n}`;
     const locks = { last: lock(250), first: lock(5) };
-    const result = await deadlocked(pair.urls.target, locks, () => pair.run(refresh, { mode }));
-    expect(result).toMatchObject({ state: 'failed', retryable: true });
-    expect(String(result.error)).toMatch(/deadlock/i);
-    await pair.ok(refresh, { mode });
+    return deadlocked(pair.urls.target, locks, () => pair.run(refresh, { mode }));
+  }
+
+  it('sync-refresh in batches does the batch again and comes to its end in the same run', async () => {
+    expect(await refreshed('batched')).toMatchObject({ state: 'ok', counts: { rowsIn: 300, rowsOut: 2 } });
+    expect(reasons()).toMatch(/deadlock/i);
     await pair.expectEqual();
   });
 
-  it('sync-increment is retried', async () => {
+  it('sync-refresh of the whole is retried', async () => {
+    const result = await refreshed('whole');
+    expect(result).toMatchObject({ state: 'failed', retryable: true });
+    expect(String(result.error)).toMatch(/deadlock/i);
+    await pair.ok(refresh, { mode: 'whole' });
+    await pair.expectEqual();
+  });
+
+  it('sync-increment does the batch again and comes to its end in the same run', async () => {
     await pair.tables(numbers(0, 300), numbers(0, 100), 'keyid');
     const row = (n: number): string =>
       `INSERT INTO dst (obtid, ddatetime, keyid) VALUES ('x', '2026-01-01 00:00:00', ${n})`;
-    const conf = { source_key: 'keyid' };
     const locks = { last: row(290), first: row(110) };
-    const result = await deadlocked(pair.urls.target, locks, () => pair.run(increment, conf));
-    expect(result).toMatchObject({ state: 'failed', retryable: true });
-    expect(String(result.error)).toMatch(/deadlock/i);
-    await pair.ok(increment, conf);
+    const run = (): Promise<RunResult> => pair.run(increment, { source_key: 'keyid' });
+    expect(await deadlocked(pair.urls.target, locks, run)).toMatchObject({
+      state: 'ok',
+      counts: { rowsIn: 200, rowsOut: 200 },
+    });
+    expect(reasons()).toMatch(/deadlock/i);
     await pair.expectEqual();
   });
 });

@@ -6,7 +6,8 @@
  * different rows and are read; the sum of all ranges is always the whole table on both sides.
  */
 import type { ColumnKind, Dialect, SqlRow } from '../../../store/driver.js';
-import { beating, type ApplyOptions } from '../sync/apply.js';
+import { beating } from '../stage/beating.js';
+import type { ApplyOptions } from '../sync/apply.js';
 import type { Side, SyncPlan } from '../sync/plan.js';
 import { all, keyRange, whereText, type Piece } from '../sync/sql.js';
 import type { StageRun } from '../stage/run.js';

@@ -3,12 +3,12 @@
  * transaction. A batch is a range of the key, so it is found by the key's index and locks nothing outside of it. Its
  * size follows the time the last ones took. While one is worked on, the end of the next is looked up. Worker thread.
  */
-import { setTimeout as sleep } from 'node:timers/promises';
 import { StoreError, type Dialect, type SqlRow, type Store, type TableInfo } from '../../../store/driver.js';
 import { all, condition, keyRange, whereText, type Piece } from '../sync/sql.js';
 import { BatchSize } from './batch-size.js';
+import { beating } from './beating.js';
+import { MAX_CONFLICTS, pauseAfterConflict } from './conflicts.js';
 import { StageError, type StageRun } from './run.js';
-import { beating } from '../sync/apply.js';
 
 export interface BatchSource {
   readonly store: Store;
@@ -58,10 +58,6 @@ export class SmallerBatch extends Error {
 
 /** A range looked up ahead is dropped when it has this many times the rows that the batch before has shown to be right. */
 const TOO_LARGE = 1.5;
-/** A batch that meets a lock this often in a row ends the run, which is tried again later. */
-const MAX_CONFLICTS = 10;
-const CONFLICT_WAIT = 20;
-const MAX_CONFLICT_WAIT = 1_000;
 /** Pseudo columns that find a row, but stand in no dictionary. */
 const ROW_IDS: Readonly<Record<string, readonly string[]>> = { oracle: ['rowid'], sqlite: ['rowid'] };
 
@@ -242,8 +238,7 @@ export class KeyBatches {
     if (!helps || conflicts >= MAX_CONFLICTS) throw error;
     this.size.shrink(this.size.rows >> 1);
     run.log.info('batch.conflict', { reason: error.message, nextRows: this.size.rows });
-    const wait = Math.min(CONFLICT_WAIT * 2 ** conflicts, MAX_CONFLICT_WAIT);
-    await sleep(wait * (0.5 + Math.random() / 2), undefined, { signal: run.signal }).catch(() => undefined);
+    await pauseAfterConflict(conflicts, run.signal);
     return conflicts + 1;
   }
 

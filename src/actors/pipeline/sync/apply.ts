@@ -4,6 +4,7 @@ import { StoreError } from '../../../store/driver.js';
 import { tabLine } from '../../../protocol/tab-text.js';
 import type { SyncPlan, Side } from './plan.js';
 import { all, chunksOf, keyList, maxKeys } from './sql.js';
+import { pastConflicts } from '../stage/conflicts.js';
 import { StageError, type StageRun } from '../stage/run.js';
 import { keyText } from './values.js';
 
@@ -25,14 +26,21 @@ export interface Change {
 /** Fewer rows than this are not worth a bulk load. */
 const FEW_ROWS = 50;
 const TEXT_CHARACTERS = 256 << 10;
-/** A statement may take long, but has its own deadline; until then its stage counts as alive. */
-const BEAT = 5_000;
 
-/** @returns rows written and removed. @throws StoreError, StageError: then nothing of it is applied */
-export async function apply(plan: SyncPlan, change: Change, options: ApplyOptions): Promise<number> {
+/**
+ * One transaction of the target, done again when it met a lock. @returns rows written and removed
+ * @throws StoreError, StageError: then nothing of it is applied
+ */
+export async function apply(
+  plan: SyncPlan,
+  change: Change,
+  run: StageRun,
+  options: ApplyOptions,
+): Promise<number> {
   const { insert, update, remove } = change;
   if (insert.length + update.length + remove.length === 0) return 0;
-  return plan.target.store.transaction((tx) => applyIn(plan, tx, change, options), options);
+  const { store } = plan.target;
+  return pastConflicts(run, () => store.transaction((tx) => applyIn(plan, tx, change, options), options));
 }
 
 /** The same inside a transaction of the target that is open already. */
@@ -177,30 +185,5 @@ export class KeySet {
   }
   has(row: SqlRow): boolean {
     return this.texts.has(keyText(row, this.plan.comparisons, this.plan.key.length));
-  }
-}
-
-/** Keeps the heartbeat going while one call to a database takes its time. */
-export async function beating<T>(run: StageRun, work: Promise<T>): Promise<T> {
-  const timer = setInterval(() => run.progress(), BEAT);
-  try {
-    return await work;
-  } finally {
-    clearInterval(timer);
-    run.progress();
-  }
-}
-
-/** The same for each step of a loop: a database may sort for minutes before its first row comes, within the deadline of a batch. */
-export async function* beatingEach<T>(run: StageRun, items: AsyncIterable<T>): AsyncGenerator<T> {
-  const iterator = items[Symbol.asyncIterator]();
-  try {
-    for (;;) {
-      const result = await beating(run, iterator.next());
-      if (result.done === true) return;
-      yield result.value;
-    }
-  } finally {
-    await iterator.return?.();
   }
 }

@@ -3,11 +3,12 @@
  * batch is read while the last is written. Worker thread.
  */
 import type { SqlRow } from '../../../store/driver.js';
-import { apply, beating, beatingEach, stillGone, type ApplyOptions } from './apply.js';
+import { apply, stillGone, type ApplyOptions } from './apply.js';
 import type { SyncPlan } from './plan.js';
 import { inOrder, Position } from './pair.js';
 import { walk, type Step } from './read.js';
 import { whereText } from './sql.js';
+import { beating, beatingEach } from '../stage/beating.js';
 import type { StageRun } from '../stage/run.js';
 
 export interface BatchedOptions extends ApplyOptions {
@@ -73,7 +74,7 @@ async function bring(
 ): Promise<void> {
   const remove = options.detect ? await stillGone(plan, step.extra, options) : [];
   const change = { insert: step.missing, update: step.changed, remove };
-  const written = run.dryRun ? 0 : await beating(run, apply(plan, change, options));
+  const written = run.dryRun ? 0 : await apply(plan, change, run, options);
   run.counts.rowsOut += written;
   run.counts.rowsIn += step.sourceRows;
   found.missing += step.missing.length;

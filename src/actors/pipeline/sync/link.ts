@@ -3,11 +3,13 @@
  * data-centre 10.1, 10.2), so the rows do not pass through here. Only keys do. Worker thread.
  */
 import type { SqlRow, SqlRunner, Store } from '../../../store/driver.js';
-import { beating, beatingEach, type ApplyOptions } from './apply.js';
+import type { ApplyOptions } from './apply.js';
 import { makePlan, type PairSettings, type Side, type SyncPlan } from './plan.js';
 import { ahead, FETCH_ROWS, orderedSelect, UnsortedError } from './read.js';
 import { all, keyList, keyRange, maxKeys, whereText, type Piece } from './sql.js';
 import { removeVanished } from './vanish.js';
+import { beatingEach } from '../stage/beating.js';
+import { pastConflicts } from '../stage/conflicts.js';
 import type { StageRun } from '../stage/run.js';
 
 export interface LinkJob extends ApplyOptions {
@@ -35,8 +37,7 @@ export async function refreshWholeByLink(job: LinkJob, run: StageRun): Promise<v
   const { plan } = job;
   const link = await linkSide(job, false);
   if (run.dryRun) return;
-  const rows = await beating(
-    run,
+  const rows = await pastConflicts(run, () =>
     job.target.transaction((tx) => replace(plan, link, tx, undefined, job), job),
   );
   run.counts.rowsIn += rows;
@@ -75,8 +76,7 @@ export async function refreshByLink(
   const work = async (where: { target: Piece; link: Piece }, keys: number): Promise<void> => {
     run.counts.rowsIn += keys;
     if (run.dryRun || run.signal.aborted) return;
-    run.counts.rowsOut += await beating(
-      run,
+    run.counts.rowsOut += await pastConflicts(run, () =>
       target.transaction((tx) => replace(plan, link, tx, where, job), job),
     );
   };

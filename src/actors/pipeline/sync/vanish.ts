@@ -1,8 +1,9 @@
 /** Rows whose key the source no longer has: found by walking along the keys of both sides, removed in batches. Worker thread. */
-import { apply, beating, beatingEach, stillGone, type ApplyOptions } from './apply.js';
+import { apply, stillGone, type ApplyOptions } from './apply.js';
 import type { SyncPlan } from './plan.js';
 import { walk } from './read.js';
 import { inOrder } from './pair.js';
+import { beatingEach } from '../stage/beating.js';
 import type { StageRun } from '../stage/run.js';
 
 /** @returns rows removed, or in a dry run those that would be */
@@ -25,7 +26,7 @@ export async function removeVanished(
       run.progress();
       const remove = await stillGone(plan, step.extra, options);
       if (run.dryRun) removed += remove.length;
-      else removed += await beating(run, apply(plan, { insert: [], update: [], remove }, options));
+      else removed += await apply(plan, { insert: [], update: [], remove }, run, options);
     }
   });
   return removed;
