@@ -105,7 +105,10 @@ async function turns(
     for (const [i, [contestant, run]] of chosen.entries()) {
       process.stderr.write(`${name}: round ${round} of ${rounds}, ${contestant}\n`);
       await database.fillObservations('obs', rows);
-      await database.createObservations('obs_HIS');
+      // As the stage makes it.
+      await database.client(
+        `DROP TABLE IF EXISTS obs_HIS; CREATE TABLE obs_HIS LIKE obs; ALTER TABLE obs_HIS MODIFY keyid BIGINT NOT NULL`,
+      );
       await database.settled();
       series[i]?.samples.push(await run(database, rows));
     }

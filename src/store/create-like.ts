@@ -1,5 +1,6 @@
 /**
- * A table made like another one: columns, defaults, keys and indexes, but no foreign keys, triggers, sequences or rows. Any thread.
+ * A table made like another one: columns, defaults, keys and indexes, but no foreign keys, triggers, sequences or rows; nor does it
+ * make numbers of its own, except in SQLite. Any thread.
  */
 import { StoreError, type Dialect, type Store, type TableInfo } from './driver.js';
 import { spell } from './postgres/dialect.js';
@@ -28,8 +29,7 @@ async function statementsFor(store: Store, from: string, to: string, elsewhere: 
   const quoted = (name: string): string => dialect.quoteIdentifier(name);
   switch (dialect.name) {
     case 'mysql':
-      if (elsewhere) return [await shownStatement(store, from, to)];
-      return [`CREATE TABLE IF NOT EXISTS ${quoted(to)} LIKE ${quoted(from)}`];
+      return mysqlStatements(store, from, to, elsewhere);
     case 'postgres': {
       // A sequence that belongs to the old table would keep it from being dropped.
       const own = await ownValues(store, from);
@@ -87,14 +87,35 @@ export async function computedColumns(store: Store, table: string): Promise<Read
   }
 }
 
-/** The server's own text for the table with another name, without references to other tables. */
-async function shownStatement(store: Store, from: string, to: string): Promise<string> {
+/** MySQL's line for a column that counts: in front of AUTO_INCREMENT no text can stand. */
+const COUNTING = /^ {2}(`(?:[^`]|``)*` [^'\n]*?) AUTO_INCREMENT\b(.*?)(?=,?$)/m;
+
+/**
+ * A column does not count in the copy: MariaDB lets only one INSERT ... SELECT at a time into a table that makes numbers, also
+ * when it is given them.
+ */
+async function mysqlStatements(
+  store: Store,
+  from: string,
+  to: string,
+  elsewhere: boolean,
+): Promise<string[]> {
   const { dialect } = store;
-  const { rows } = await store.query(`SHOW CREATE TABLE ${dialect.quoteIdentifier(from)}`);
+  const source = dialect.quoteIdentifier(from);
+  const target = dialect.quoteIdentifier(to);
+  const { rows } = await store.query(`SHOW CREATE TABLE ${source}`);
   const text = String(rows[0]?.[1] ?? '');
-  const body = text.slice(text.indexOf('('));
-  const kept = body.replace(/,\n\s*CONSTRAINT [^\n]* FOREIGN KEY [^\n]*?(?=,?\n)/g, '');
-  return `CREATE TABLE IF NOT EXISTS ${dialect.quoteIdentifier(to)} ${kept}`;
+  if (elsewhere) {
+    // The server's own text, without references to other tables.
+    const body = text.slice(text.indexOf('(')).replace(COUNTING, '  $1$2');
+    const kept = body.replace(/,\n\s*CONSTRAINT [^\n]* FOREIGN KEY [^\n]*?(?=,?\n)/g, '');
+    return [`CREATE TABLE IF NOT EXISTS ${target} ${kept}`];
+  }
+  // Not by the text: names of its constraints would be there twice.
+  const like = `CREATE TABLE IF NOT EXISTS ${target} LIKE ${source}`;
+  const counting = COUNTING.exec(text);
+  if (counting === null) return [like];
+  return [like, `ALTER TABLE ${target} MODIFY ${counting[1] ?? ''}${counting[2] ?? ''}`];
 }
 
 async function ownValues(store: Store, table: string): Promise<string[]> {

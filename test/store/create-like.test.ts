@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { computedColumns, createLike } from '../../src/store/create-like.js';
 import { openStore, type Dialect, type Store, type TableInfo } from '../../src/store/driver.js';
+import { have, mariadb } from '../support/servers.js';
 import { mssqlDialect } from '../../src/store/mssql/dialect.js';
 import { oracleDialect } from '../../src/store/oracle/dialect.js';
 
@@ -81,4 +82,38 @@ describe('a table like another', () => {
       rmSync(folder, { recursive: true, force: true });
     }
   });
+
+  it.skipIf(!have.mariadb)(
+    'has no column that counts on MariaDB, in this database and in another',
+    async () => {
+      const [one, two] = await Promise.all([openStore(await mariadb()), openStore(await mariadb())]);
+      try {
+        const tables = {
+          plain: 'k BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY, a INT DEFAULT 5',
+          told: "a INT COMMENT 'no AUTO_INCREMENT, but', `k``k` INT(9) NOT NULL AUTO_INCREMENT COMMENT 'it''s AUTO_INCREMENT' UNIQUE, PRIMARY KEY (a)",
+          none: "a INT, b VARCHAR(20) DEFAULT 'x AUTO_INCREMENT', CONSTRAINT c CHECK (a > 0)",
+        };
+        for (const [name, columns] of Object.entries(tables)) {
+          await one.execute(`CREATE TABLE ${name} (${columns})`);
+          await createLike(one, name, `${name}_HIS`);
+          await createLike(one, name, `${name}_HIS`);
+          await createLike(one, name, `${name}_HIS`, two);
+          const before = await one.columns(name);
+          for (const store of [one, two]) {
+            const made = await store.columns(`${name}_HIS`);
+            expect(made.columns.map((column) => column.generated)).not.toContain(true);
+            const plain = before.columns.map((column) => ({ ...column, generated: false }));
+            expect(made).toEqual({ ...before, columns: plain });
+          }
+        }
+        const comments = `SELECT column_comment FROM information_schema.columns WHERE table_schema = DATABASE() AND table_name = 'told_HIS'`;
+        const texts = [['no AUTO_INCREMENT, but'], ["it's AUTO_INCREMENT"]];
+        for (const store of [one, two]) expect((await store.query(comments)).rows).toEqual(texts);
+        await expect(two.execute('INSERT INTO plain_HIS (a) VALUES (1)')).rejects.toThrow(/default/i);
+      } finally {
+        await one.close();
+        await two.close();
+      }
+    },
+  );
 });

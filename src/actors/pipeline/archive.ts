@@ -8,14 +8,8 @@ import { StoreError, type RowSet, type Store } from '../../store/driver.js';
 import { isOfRow, moveInside, moveRows, type Mover, type MoveResult } from './archive/move.js';
 import { HistoryTables, type Period } from './archive/tables.js';
 import { batchKeys } from './stage/batch-keys.js';
-import {
-  KeyBatches,
-  openSource,
-  SmallerBatch,
-  type Batch,
-  type BatchSource,
-  type Taken,
-} from './stage/key-batches.js';
+import { openSource, type BatchSource } from './stage/batch-source.js';
+import { KeyBatches, SmallerBatch, type Batch, type Taken } from './stage/key-batches.js';
 import { LazyStore } from './stage/lazy-store.js';
 import { countRows, describeSource, previewRows } from './purge.js';
 import { stageActor } from './stage.js';
@@ -130,7 +124,7 @@ class Archive implements Stage {
     const { batch_rows: most } = this.params;
     const limits = { ...this.params, batch_rows: target === undefined ? most : Math.min(most, AWAY_ROWS) };
     const before = { ...run.counts };
-    const totals = await new KeyBatches(source, limits).run(run, async (batch) => this.batch(batch, work));
+    const totals = await new KeyBatches(source, limits, run).each((batch) => this.batch(batch, work));
     if (tables.date?.nullable === true) await this.undated(work);
     const rows = run.counts.rowsOut - before.rowsOut;
     const stayed = run.counts.rowsRejected - before.rowsRejected;

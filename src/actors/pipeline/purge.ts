@@ -5,7 +5,8 @@
 import type { ValuesOf } from '../../runtime/schema.js';
 import type { RowSet } from '../../store/driver.js';
 import { batchKeys } from './stage/batch-keys.js';
-import { KeyBatches, openSource, quotedKeys, type BatchSource } from './stage/key-batches.js';
+import { openSource, quotedKeys, type BatchSource } from './stage/batch-source.js';
+import { KeyBatches } from './stage/key-batches.js';
 import { LazyStore } from './stage/lazy-store.js';
 import { stageActor } from './stage.js';
 import type { Stage, StageEnv, StageRun } from './stage/run.js';
@@ -66,7 +67,7 @@ class Purge implements Stage {
     const name = store.dialect.quoteIdentifier(table);
     const timeoutMs = this.params.statement_timeout;
     const before = run.counts.rowsOut;
-    const totals = await new KeyBatches(source, this.params).run(run, async ({ where }) => {
+    const totals = await new KeyBatches(source, this.params, run).each(async ({ where }) => {
       const deleted = await store.execute(`DELETE FROM ${name}${whereText(where)}`, where.binds, {
         timeoutMs,
       });

@@ -98,7 +98,7 @@ describe.each(present)('archive on $name', (database) => {
     expect((await fixture.rows('SELECT t FROM OBS ORDER BY t')).flat()).toEqual([500, 2_500]);
     expect(await fixture.count('OBS_HIS')).toBe(3_000);
     const stays = (run.log as FakeLog).events.filter(({ event }) => event === 'archive.row-stays');
-    expect(stays.map(({ fields }) => fields?.['key'])).toEqual(['501', '2501']);
+    expect(stays.map(({ fields }) => String(fields?.['key'])).sort()).toEqual(['2501', '501']);
   });
 
   it('leaves a row alone that the history table does not take, and moves the others', async () => {

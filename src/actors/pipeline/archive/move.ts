@@ -5,7 +5,7 @@
 import { tabLine } from '../../../protocol/tab-text.js';
 import { StoreError, type SqlRow, type SqlRunner, type Store } from '../../../store/driver.js';
 import type { HistoryTable } from './tables.js';
-import { quotedKeys, type BatchSource } from '../stage/key-batches.js';
+import { quotedKeys, type BatchSource } from '../stage/batch-source.js';
 import { chunksOf, keyList, maxKeys, whereText, type Piece } from '../sync/sql.js';
 
 /** A row that was not moved. */

@@ -2,7 +2,7 @@
 import { computedColumns, createLike } from '../../../store/create-like.js';
 import { StoreError, type ColumnInfo, type Store, type TableInfo } from '../../../store/driver.js';
 import { canonical, comparisonOf, type Comparison } from '../sync/values.js';
-import type { BatchSource } from '../stage/key-batches.js';
+import type { BatchSource } from '../stage/batch-source.js';
 import { StageError } from '../stage/run.js';
 import type { Piece } from '../sync/sql.js';
 import type { SqlRow, SqlValue } from '../../../store/driver.js';
@@ -36,7 +36,7 @@ export interface HistoryOptions {
 }
 
 export class HistoryTables {
-  private readonly known = new Map<string, HistoryTable>();
+  private readonly known = new Map<string, Promise<HistoryTable>>();
   readonly date: ColumnInfo | undefined;
   private readonly pattern: string;
 
@@ -82,14 +82,15 @@ export class HistoryTables {
     return this.source.store.dialect.quoteIdentifier(this.date?.name ?? '');
   }
 
-  /** The table of a period, made if it has to be. @throws StageError, StoreError */
-  async get(period: Period): Promise<HistoryTable> {
+  /** The table of a period, made once if it has to be. @throws StageError, StoreError */
+  get(period: Period): Promise<HistoryTable> {
     const found = this.known.get(period.name);
     if (found !== undefined) return found;
     const [year = '', month = ''] = period.name.split('-');
     const name = this.pattern.replaceAll('{yyyy}', year).replaceAll('{mm}', month);
-    const made = await this.open(name);
+    const made = this.open(name);
     this.known.set(period.name, made);
+    made.catch(() => this.known.delete(period.name));
     return made;
   }
 

@@ -44,6 +44,14 @@ export const batchKeys = defineKeys({
     reload: 'child',
     aliases: ['maxcount'],
   },
+  writers: {
+    type: 'int',
+    default: '2',
+    min: 1,
+    max: 3,
+    help: 'Batches worked on at the same time; on SQLite and SQL Server it is always one',
+    reload: 'child',
+  },
   statement_timeout: {
     type: 'duration',
     default: '10m',

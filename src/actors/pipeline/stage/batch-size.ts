@@ -2,7 +2,7 @@
 
 const FIRST_ROWS = 1_000;
 /** Of the time: what is left is for a batch slower than all before. */
-const AIM = 0.6;
+const AIM = 0.5;
 const MAX_GROWTH = 4;
 /** What the batches before still count when one more is known. */
 const FADING = 0.8;
