@@ -16,15 +16,10 @@ const QUICK_ROWS = 300_000;
 
 type Run = (database: BenchDatabase, rows: number) => Promise<Sample>;
 
-/** @param key the batches follow it: the primary key, or the number that counts up */
-function byStage(stage: StageModule, key: string): Run {
+/** @param given its batches follow the primary key and two are worked on at once, if not given otherwise */
+function byStage(stage: StageModule, given: { readonly key?: 'keyid'; readonly writers?: string } = {}): Run {
   return async (database, rows) => {
-    const given: Readonly<Record<string, string>> = {
-      store: database.url,
-      table: 'obs',
-      key,
-      where: 'where 1=1',
-    };
+    const conf = { store: database.url, table: 'obs', where: 'where 1=1', ...given };
     let told: LogFields = {};
     const quiet = (): void => undefined;
     const log: Logger = {
@@ -36,7 +31,7 @@ function byStage(stage: StageModule, key: string): Run {
       fatal: quiet,
       child: () => log,
     };
-    const { seconds, counts } = await runStage(stage, given, { log });
+    const { seconds, counts } = await runStage(stage, conf, { log });
     process.stderr.write(`longest batch: ${String(told['longestMs'])} ms of ${String(told['batches'])}\n`);
     return { value: rows / seconds, failed: rows - counts.rowsOut, detail: { seconds, ...told } };
   };
@@ -61,13 +56,15 @@ function byClientInBatches(): Run {
 const COPY = 'INSERT INTO obs_HIS SELECT * FROM obs';
 const CASES: Readonly<Record<string, Readonly<Record<string, Run>>>> = {
   purge: {
-    'stage, by primary key': byStage(purge, ''),
-    'stage, by keyid': byStage(purge, 'keyid'),
+    'stage, by primary key': byStage(purge),
+    'the same, one writer': byStage(purge, { writers: '1' }),
+    'stage, by keyid': byStage(purge, { key: 'keyid' }),
     'one DELETE': byClient('DELETE FROM obs'),
   },
   archive: {
-    'stage, by primary key': byStage(archive, ''),
-    'stage, by keyid': byStage(archive, 'keyid'),
+    'stage, by primary key': byStage(archive),
+    'the same, one writer': byStage(archive, { writers: '1' }),
+    'stage, by keyid': byStage(archive, { key: 'keyid' }),
     'client, batches known beforehand': byClientInBatches(),
     'INSERT ... SELECT alone': byClient(COPY),
     'INSERT ... SELECT and DELETE': byClient(`START TRANSACTION; ${COPY}; DELETE FROM obs; COMMIT`),

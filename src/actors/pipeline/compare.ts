@@ -3,7 +3,7 @@
  * databases can compute the same ones, else both tables read along their keys; then the keys, after a second look at each, so
  * that a sync under way is no difference. Repairs the target if asked to. Worker thread.
  */
-import { StoreError, type SqlRow } from '../../store/driver.js';
+import type { SqlRow } from '../../store/driver.js';
 import { defineKeys, type ValuesOf } from '../../runtime/schema.js';
 import { canSum, differingRanges, within } from './compare/ranges.js';
 import { CompareReport, type Difference } from './compare/report.js';
@@ -108,11 +108,7 @@ class Compare implements Stage {
   async run(run: StageRun): Promise<void> {
     await this.pair.use(async () => {
       const options = { timeoutMs: this.params.statement_timeout, signal: run.signal };
-      try {
-        await this.compare(run, options);
-      } catch (error) {
-        if (!(run.signal.aborted && error instanceof StoreError && error.code === 'CANCELLED')) throw error;
-      }
+      await this.compare(run, options);
     });
   }
 

@@ -5,7 +5,7 @@
  */
 import { access, constants, stat } from 'node:fs/promises';
 import { timeDigits } from '../../protocol/observations.js';
-import { StoreError, type RowSet, type Store } from '../../store/driver.js';
+import type { RowSet, Store } from '../../store/driver.js';
 import { beating, optionsOf, watched } from './extract/batches.js';
 import { freshMemory, FileNames, keyFromText, keyToText } from './extract/memory.js';
 import { Outbox } from './extract/outbox.js';
@@ -79,8 +79,6 @@ class Extract implements Stage {
       }
     } catch (error) {
       await this.source.failed(error);
-      // Asked to stop in the middle: the steps that are done stay.
-      if (run.signal.aborted && error instanceof StoreError && error.code === 'CANCELLED') return;
       throw error;
     }
   }

@@ -3,7 +3,7 @@
  * that were committed late, with a key already passed, are found in a window behind that key (weakness D12); rows
  * deleted at the source are removed when asked for. The position is the target itself, so a kill loses nothing. Worker thread.
  */
-import { StoreError, type SqlRow, type SqlValue } from '../../store/driver.js';
+import type { SqlRow, SqlValue } from '../../store/driver.js';
 import { defineKeys, type ValuesOf } from '../../runtime/schema.js';
 import { apply, type ApplyOptions } from './sync/apply.js';
 import { batchKeys, linkKeys, pairKeys } from './sync/keys.js';
@@ -84,11 +84,7 @@ class SyncIncrement implements Stage {
   async run(run: StageRun): Promise<void> {
     await this.pair.use(async () => {
       const options = { timeoutMs: this.params.statement_timeout, signal: run.signal };
-      try {
-        await this.follow(run, options);
-      } catch (error) {
-        if (!(run.signal.aborted && error instanceof StoreError && error.code === 'CANCELLED')) throw error;
-      }
+      await this.follow(run, options);
     });
   }
 

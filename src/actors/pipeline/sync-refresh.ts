@@ -3,7 +3,6 @@
  * one transaction. `batched` walks along the keys of both sides and brings only what differs, a transaction for each batch; it
  * goes on where it was interrupted. Readers of the target never meet an empty table. Worker thread.
  */
-import { StoreError } from '../../store/driver.js';
 import { tabLine } from '../../protocol/tab-text.js';
 import { defineKeys, type ValuesOf } from '../../runtime/schema.js';
 import type { ApplyOptions } from './sync/apply.js';
@@ -74,21 +73,16 @@ class SyncRefresh implements Stage {
     await this.pair.use(async () => {
       const options = { timeoutMs, signal: run.signal };
       const detect = this.params.delete === 'detect';
-      try {
-        const plan = await this.pair.plan({ needKey: this.needKey });
-        if (link === '')
-          await (this.needKey
-            ? refreshBatched(plan, run, { ...options, batchRows, detect, writers, print: this.print })
-            : this.whole(plan, run, options));
-        else {
-          const { target } = await this.pair.open();
-          const job = { plan, target, link, settings: this.params, batchRows, print: this.print, ...options };
-          if (this.needKey) await refreshByLink({ ...job, detect }, run);
-          else await refreshWholeByLink(job, run);
-        }
-      } catch (error) {
-        // Told to stop: what was under way is undone, and the rest is due at the next start.
-        if (!(run.signal.aborted && error instanceof StoreError && error.code === 'CANCELLED')) throw error;
+      const plan = await this.pair.plan({ needKey: this.needKey });
+      if (link === '')
+        await (this.needKey
+          ? refreshBatched(plan, run, { ...options, batchRows, detect, writers, print: this.print })
+          : this.whole(plan, run, options));
+      else {
+        const { target } = await this.pair.open();
+        const job = { plan, target, link, settings: this.params, batchRows, print: this.print, ...options };
+        if (this.needKey) await refreshByLink({ ...job, detect }, run);
+        else await refreshWholeByLink(job, run);
       }
     });
   }

@@ -73,34 +73,30 @@ class SyncTrigger implements Stage {
     await this.pair.use(async () => {
       const { statement_timeout: timeoutMs, batch_rows: batchRows, install } = this.params;
       const options = { timeoutMs, signal: run.signal };
-      try {
-        const plan = await this.pair.plan({ needKey: true });
-        const sql = await this.sql(plan);
-        if (install === 'remove') {
-          await this.execute(plan, sql.remove, run, options);
-          await run.state.set('initial', '');
-          return;
-        }
-        if (install === 'yes' && !this.installed) {
-          await this.execute(plan, sql.install, run, options);
-          this.installed = !run.dryRun;
-        }
-        if (run.dryRun) return await this.look(plan, run);
-        if (this.params.initial && (await run.state.get('initial')) !== this.print) {
-          await refreshBatched(plan, run, {
-            ...options,
-            batchRows,
-            detect: true,
-            writers: 1,
-            print: this.print,
-          });
-          if (run.signal.aborted) return;
-          await run.state.set('initial', this.print);
-        }
-        while (!run.signal.aborted && (await this.drain(plan, run, options)) > 0);
-      } catch (error) {
-        if (!(run.signal.aborted && error instanceof StoreError && error.code === 'CANCELLED')) throw error;
+      const plan = await this.pair.plan({ needKey: true });
+      const sql = await this.sql(plan);
+      if (install === 'remove') {
+        await this.execute(plan, sql.remove, run, options);
+        await run.state.set('initial', '');
+        return;
       }
+      if (install === 'yes' && !this.installed) {
+        await this.execute(plan, sql.install, run, options);
+        this.installed = !run.dryRun;
+      }
+      if (run.dryRun) return await this.look(plan, run);
+      if (this.params.initial && (await run.state.get('initial')) !== this.print) {
+        await refreshBatched(plan, run, {
+          ...options,
+          batchRows,
+          detect: true,
+          writers: 1,
+          print: this.print,
+        });
+        if (run.signal.aborted) return;
+        await run.state.set('initial', this.print);
+      }
+      while (!run.signal.aborted && (await this.drain(plan, run, options)) > 0);
     });
   }
 

@@ -183,6 +183,14 @@ describe('a single run for the command line', () => {
     const result = await runOnce(factory, env, { dryRun: false, ledgerUrl });
     expect(result).toMatchObject({ state: 'failed', retryable: true, counts: { errors: 1 } });
   });
+
+  it('is no failure when it was told to stop and its database call was given up', async () => {
+    const factory = () => ({ run: async () => Promise.reject(new StoreError('CANCELLED', 'given up')) });
+    const options = { dryRun: false, ledgerUrl };
+    const result = await runOnce(factory, { ...env, signal: AbortSignal.abort() }, options);
+    expect(result).toMatchObject({ state: 'ok', counts: { errors: 0 } });
+    expect(await runOnce(factory, env, options)).toMatchObject({ state: 'failed', counts: { errors: 1 } });
+  });
 });
 
 describe('failures', () => {

@@ -10,7 +10,7 @@ export interface Dealt<T> {
 }
 
 /** So many ranges are known at once: enough for a few workers to find one each. */
-const MOST_KNOWN = 12;
+export const MOST_KNOWN = 12;
 /** So many that nobody works on are looked up ahead. */
 const AHEAD = 2;
 

@@ -182,8 +182,12 @@ export async function performRun(
     await stage.run(run);
     result = { state: 'ok', counts, ms: elapsed(), retryable: false };
   } catch (error) {
-    counts.errors++;
-    result = { state: 'failed', counts, ms: elapsed(), error, retryable: isRetryable(error) };
+    // Told to stop in the middle: what was under way is undone, and the rest is due at the next start.
+    const stopped = options.signal.aborted && error instanceof StoreError && error.code === 'CANCELLED';
+    if (!stopped) counts.errors++;
+    result = stopped
+      ? { state: 'ok', counts, ms: elapsed(), retryable: false }
+      : { state: 'failed', counts, ms: elapsed(), error, retryable: isRetryable(error) };
   }
   if (id !== undefined) {
     const message =
