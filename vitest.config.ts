@@ -9,5 +9,7 @@ export default defineConfig({
     maxWorkers: 2,
     testTimeout: 20_000,
     hookTimeout: 60_000,
+    // Longer than a busy machine may take; what comes sooner is not waited for.
+    expect: { poll: { timeout: 15_000 } },
   },
 });

@@ -44,7 +44,8 @@ async function deployment(variant: string, app: string, env: Record<string, stri
         { timeout: 120_000, interval: 500 },
       )
       .toEqual([]);
-    await expect.poll(() => existsSync(workspace().file('var/reference/reports/hourly.html'))).toBe(true);
+    const report = workspace().file('var/reference/reports/hourly.html');
+    await expect.poll(() => existsSync(report), { timeout: 60_000, interval: 200 }).toBe(true);
     await program.seen('stage.done', { actor: 'compare-obs' });
     await sleep(Math.max(0, LONG_MS - (performance.now() - started)));
     const altitude = await store.query(

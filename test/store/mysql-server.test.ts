@@ -106,6 +106,15 @@ describe.skipIf(!have.mariadb)('MySQL', { timeout: 60_000 }, () => {
   });
 
   describe('a connection', () => {
+    it('interrupted for too many rows interrupts none of the statements behind', async () => {
+      await store.execute('CREATE TABLE few (n INTEGER)');
+      await store.execute('INSERT INTO few VALUES (1), (2), (3)');
+      for (let i = 0; i < 100; i++) {
+        expect(await codeOf(store.query('SELECT n FROM few', [], { maxRows: 2 }))).toBe('TOO_MANY_ROWS');
+        expect(await codeOf(store.query('SELECT SLEEP(0.005)'))).toBe('fulfilled');
+      }
+    });
+
     it('killed while idle is replaced without a word, killed at work is LOST', async () => {
       const other = await openStore(url);
       const id = Number(await one(store, 'SELECT CONNECTION_ID()'));

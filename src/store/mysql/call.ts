@@ -99,7 +99,7 @@ export async function queryRows(call: Call, text: string, maxRows: number): Prom
   let columns: readonly string[] = [];
   let kinds: readonly ColumnKind[] = [];
   const rows: SqlRow[] = [];
-  let tooMany = false;
+  let killing: Promise<boolean> | undefined;
   const sink: RowSink = {
     columns: (names, known) => {
       columns = names;
@@ -107,11 +107,10 @@ export async function queryRows(call: Call, text: string, maxRows: number): Prom
     },
     row: (row) => {
       if (rows.length < maxRows) rows.push(row);
-      else if (!tooMany) {
-        tooMany = true;
+      else if (killing === undefined) {
         rows.length = 0;
         maxRows = 0;
-        void call.link.kill();
+        killing = call.link.kill();
       }
     },
   };
@@ -119,10 +118,12 @@ export async function queryRows(call: Call, text: string, maxRows: number): Prom
   try {
     await call.run(text, sink);
   } catch (error) {
-    if (!tooMany) throw error;
+    if (killing === undefined) throw error;
   }
-  if (tooMany) {
-    await call.run('DO 0').catch(() => undefined);
+  if (killing !== undefined) {
+    // The order may come after the last row: then it hits the next statement, which is to be this one.
+    if (!(await killing)) call.link.destroy();
+    else await call.run('DO 0').catch(() => undefined);
     throw new StoreError('TOO_MANY_ROWS', `more than ${limit} rows; read them with stream, or ask for fewer`);
   }
   return { columns, kinds, rows };
