@@ -69,9 +69,9 @@ describe.each(databases.filter(({ missing }) => !missing))(
         const expected = Array.from({ length: ROWS }, (_, t) => t);
         let killed = 0;
         let amid = 0;
-        // A run that comes to its end before its kill: the next kills come sooner.
+        // Of ms until a kill. A run that comes to its end before: the next kills come sooner.
         let longest = 500;
-        for (let round = 0; killed < KILLS; round++) {
+        for (let round = 0; killed < KILLS || amid === 0; round++) {
           expect(round).toBeLessThan(5 * KILLS);
           const child = spawn(process.execPath, [RUNNER, 'archive', JSON.stringify(params), 'once'], {
             stdio: ['ignore', 'pipe', 'inherit'],
@@ -90,6 +90,8 @@ describe.each(databases.filter(({ missing }) => !missing))(
           if (child.signalCode === 'SIGKILL') {
             killed++;
             if (moved.length > 0 && left.length > 100) amid++;
+            // Before it had begun, on a busy machine: the next ones come later.
+            else if (moved.length === 0) longest = Math.min(longest * 1.5, 5_000);
           } else {
             longest /= 2;
             await history.execute('DELETE FROM OBS_HIS');
