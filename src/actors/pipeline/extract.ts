@@ -6,7 +6,7 @@
 import { access, constants, stat } from 'node:fs/promises';
 import { timeDigits } from '../../protocol/observations.js';
 import type { RowSet, Store } from '../../store/driver.js';
-import { beating, optionsOf, watched } from './extract/batches.js';
+import { optionsOf } from './extract/batches.js';
 import { freshMemory, FileNames, keyFromText, keyToText } from './extract/memory.js';
 import { Outbox } from './extract/outbox.js';
 import { planOf, type Plan, type Query, type SqlKey } from './extract/plan.js';
@@ -17,6 +17,7 @@ import { sentAlready, signatureOf, unfinished } from './extract/resume.js';
 import { Room } from './extract/room.js';
 import { settingsOf, type ExtractParams, type Settings } from './extract/settings.js';
 import { integerOf, SentKeys } from './extract/window.js';
+import { beating, beatingEach } from './stage/beating.js';
 import { LazyStore } from './stage/lazy-store.js';
 import { stageActor } from './stage.js';
 import { StageError, type Stage, type StageEnv, type StageRun, type StageState } from './stage/run.js';
@@ -244,7 +245,7 @@ class Extract implements Stage {
     if (count !== undefined) run.counts.rowsIn = await this.countRows(store, count, run);
     else {
       const { sql, binds } = plan.read(from);
-      for await (const { rows } of watched(store.stream(sql, binds, optionsOf(settings, run)), run)) {
+      for await (const { rows } of beatingEach(run, store.stream(sql, binds, optionsOf(settings, run)))) {
         run.counts.rowsIn += rows.length;
         run.progress();
       }

@@ -8,7 +8,7 @@ import { StoreError, type SqlRow, type SqlRunner } from '../../store/driver.js';
 import { reasonOf } from '../../runtime/errors.js';
 import { defineKeys, type ValuesOf } from '../../runtime/schema.js';
 import { pastConflicts } from './stage/conflicts.js';
-import { apply, applyIn, KeySet, lookUp, type ApplyOptions } from './sync/apply.js';
+import { applyIn, KeySet, lookUp, type ApplyOptions } from './sync/apply.js';
 import { refreshBatched } from './sync/batched.js';
 import { batchKeys, pairKeys } from './sync/keys.js';
 import { fingerprint, StorePair } from './sync/pair.js';
@@ -176,7 +176,7 @@ class SyncTrigger implements Stage {
         await source.execute(`DELETE FROM ${log} WHERE ${id} IN (${marks})`, ids, options);
       }
       const noted = entries.map((entry) => entry.slice(1));
-      return { taken: entries.length, written: await this.bring(plan, source, noted, run, options) };
+      return { taken: entries.length, written: await this.bring(plan, source, noted, options) };
     };
     const { taken, written } = await pastConflicts(run, () => store.transaction(drained, options));
     run.counts.rowsIn += taken;
@@ -188,7 +188,6 @@ class SyncTrigger implements Stage {
     plan: SyncPlan,
     source: SqlRunner,
     noted: readonly SqlRow[],
-    run: StageRun,
     options: ApplyOptions,
   ): Promise<number> {
     const seen = new KeySet(plan);
@@ -203,8 +202,9 @@ class SyncTrigger implements Stage {
     const remove = changed.filter((key) => !there.has(key)).map((key) => plan.convert(key));
     const change = { insert: [], update: present, remove };
     // Within one SQLite file a second transaction would wait for this one for ever.
+    const work = (tx: SqlRunner): Promise<number> => applyIn(plan, tx, change, options);
     return this.params.source === this.params.target
-      ? applyIn(plan, source, change, options)
-      : apply(plan, change, run, options);
+      ? work(source)
+      : plan.target.store.transaction(work, options);
   }
 }

@@ -71,6 +71,7 @@ describe.each(databases.filter(({ missing }) => !missing))(
         let amid = 0;
         // Of ms until a kill. A run that comes to its end before: the next kills come sooner.
         let longest = 500;
+        // Without one amid the work the kills would prove nothing.
         for (let round = 0; killed < KILLS || amid === 0; round++) {
           expect(round).toBeLessThan(5 * KILLS);
           const child = spawn(process.execPath, [RUNNER, 'archive', JSON.stringify(params), 'once'], {
@@ -99,8 +100,6 @@ describe.each(databases.filter(({ missing }) => !missing))(
             await fixture.fill(ROWS);
           }
         }
-        // Otherwise the kills came too early to prove anything.
-        expect(amid).toBeGreaterThan(0);
         const stage = createStage({
           name: 'a',
           params,

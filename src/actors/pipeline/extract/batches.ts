@@ -4,6 +4,7 @@ import type { MemoryPool } from '../../../store/memory-pool.js';
 import { checkWidth, type Query } from './plan.js';
 import type { Renderer } from './render.js';
 import type { Settings } from './settings.js';
+import { beatingEach } from '../stage/beating.js';
 import type { StageRun } from '../stage/run.js';
 
 export interface Batch {
@@ -22,9 +23,6 @@ export interface Batch {
 /** What reading needs to know of a run. */
 export type Reader = Pick<StageRun, 'progress' | 'signal'>;
 
-/** The stage shows that it lives this often (ms) while it waits for the database, up to the deadline of the query. */
-const BEAT = 3_000;
-
 /** @param memory batches are written into, where the database can. @param choose leaves out rows; absent: all are sent. @throws StageError, StoreError */
 export async function* batchesOf(
   store: Store,
@@ -41,7 +39,7 @@ export async function* batchesOf(
     const values = [...new Set([keyAt, lagAt])].filter((at) => at !== undefined).sort((a, b) => a - b);
     const [keyIn, lagIn] = [values.indexOf(keyAt ?? -1), values.indexOf(lagAt ?? -1)];
     const xml = { tags: fields, lengths, escape: params.escape, values, memory };
-    for await (const batch of watched(store.streamXml(query.sql, query.binds, xml, options), run)) {
+    for await (const batch of beatingEach(run, store.streamXml(query.sql, query.binds, xml, options))) {
       checkWidth(settings, batch.columns);
       const { ends } = batch;
       yield {
@@ -58,7 +56,7 @@ export async function* batchesOf(
     }
     return;
   }
-  for await (const batch of watched(store.stream(query.sql, query.binds, options), run)) {
+  for await (const batch of beatingEach(run, store.stream(query.sql, query.binds, options))) {
     checkWidth(settings, batch.columns.length);
     const rows = choose === undefined ? batch.rows : choose(batch.rows);
     yield {
@@ -77,27 +75,4 @@ export function optionsOf(
   { signal }: Reader,
 ): { batchRows: number; timeoutMs: number; signal: AbortSignal } {
   return { batchRows: params.batch_rows, timeoutMs: params.query_timeout, signal };
-}
-
-/** The batches; a database that takes its time for one is no reason to take the stage for stuck before its deadline. */
-export async function* watched<T>(batches: AsyncIterable<T>, run: Reader): AsyncGenerator<T> {
-  const source = batches[Symbol.asyncIterator]();
-  try {
-    for (;;) {
-      const next = await beating(run, source.next());
-      if (next.done === true) return;
-      yield next.value;
-    }
-  } finally {
-    await source.return?.();
-  }
-}
-
-export async function beating<T>(run: Reader, work: Promise<T>): Promise<T> {
-  const beat = setInterval(() => run.progress(), BEAT);
-  try {
-    return await work;
-  } finally {
-    clearInterval(beat);
-  }
 }
